@@ -1,0 +1,61 @@
+# Everything that CI runs is a target here. `make help` lists them.
+
+GO         ?= go
+BIN        := bin
+GROUPS     ?= keys search expiry
+FUZZTIME   ?= 10s
+BENCHFLAGS ?=
+# v2.12.2 is built from source, so that it knows the Go version in use: about
+# three minutes, once.
+GOLANGCI_VERSION := v2.12.2
+GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+
+.DEFAULT_GOAL := build
+.PHONY: help build test race vet fmt lint tools conformance bench fuzz ci clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+build: ## build bin/sidecar (the default)
+	$(GO) build -o $(BIN)/sidecar ./cmd/sidecar
+
+test: ## run the tests
+	$(GO) test ./...
+
+race: ## run the tests with the race detector (needs a C compiler)
+	$(GO) test -race ./...
+
+vet: ## go vet
+	$(GO) vet ./...
+
+fmt: ## fail when a file is not formatted
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted:"; echo "$$files"; exit 1; }
+
+lint: fmt $(GOLANGCI) ## formatting and linters (installs golangci-lint into bin/)
+	$(GOLANGCI) run ./...
+
+tools: $(GOLANGCI) ## install the linters into bin/
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+conformance: build ## replay recorded conversations: GROUPS="keys search expiry", CONFORMANCE=folder
+	.ci/conformance $(GROUPS)
+
+bench: build ## measure, beside TILE38_SERVER=path when given: BENCHFLAGS="--points 20000"
+	$(GO) build -o $(BIN)/bench ./cmd/bench
+	$(BIN)/bench --sidecar $(BIN)/sidecar $(if $(TILE38_SERVER),--tile38 $(TILE38_SERVER)) $(BENCHFLAGS)
+
+fuzz: ## run every fuzz target for FUZZTIME=10s
+	@set -e; for dir in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for name in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/^func //'); do \
+			echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) ./$$dir; \
+		done; \
+	done
+
+ci: ## what CI runs
+	.ci/run
+
+clean: ## remove what the targets made
+	rm -rf $(BIN)

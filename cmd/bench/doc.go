@@ -1,0 +1,21 @@
+// Command bench measures servers that speak the Tile38 protocol, side by side
+// in one run:
+//
+//	bench --sidecar bin/sidecar --tile38 tile38-server
+//	bench --sidecar bin/sidecar --points 20000 --json
+//
+// It starts each server itself, on free ports of 127.0.0.1 with data in a
+// temporary folder, and ends it by its process id. Every stage is done with one
+// server after the other before the next stage begins, so that both see the
+// same machine.
+//
+//	main.go      flags
+//	bench.go     the stages, in order
+//	process.go   a server: start, memory, end
+//	wire.go      RESP, as little as is needed
+//	data.go      objects and requests, the same for every server
+//	closed.go    loading and throughput: the next request waits for a reply
+//	open.go      latency: requests at their times, whatever the replies do
+//	report.go    numbers, ratios, table, JSON
+//	progress.go  one line that says what goes on
+package main

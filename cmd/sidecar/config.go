@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"evenkeel/pkg/engine"
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/settings"
+)
+
+// config is what the flags of `run` say.
+type config struct {
+	listen, probeListen, adminListen string
+	dataDir                          string
+	follow                           string
+	maxLag                           time.Duration
+	segmentSize                      string
+	maxPending                       string
+	maxLabels                        int
+	logLevel, logFormat              string
+	drainTimeout                     time.Duration
+	readSlice                        time.Duration
+
+	properties map[string]*string // flags that override CONFIG's values
+	set        func(flag string) bool
+
+	proxy  proxy.Options
+	engine engine.Options
+}
+
+// propertyFlags are the properties of CONFIG that have a flag.
+var propertyFlags = []struct{ name, usage string }{
+	{settings.AppendFsync, "when the log is synced to disk: always, everysec or no (default everysec)"},
+	{settings.ShrinkMinSize, "compact the log by itself from this size on: bytes, or kb, mb, gb; 0 is never (default 64mb)"},
+	{settings.ShrinkGrowth, "… and once it has grown by this many percent since the last compaction (default 100)"},
+	{settings.ReplBacklogSize, "log that is kept behind the last compaction for followers that were away (default 64mb)"},
+	{settings.RequirePass, "password that clients must give with AUTH"},
+	{settings.LeaderAuth, "password that a follower gives to its leader"},
+}
+
+func (c *config) flags(f *pflag.FlagSet) {
+	c.set = f.Changed
+	c.properties = map[string]*string{}
+	f.StringVar(&c.listen, "listen", ":9851", "address for clients (RESP)")
+	f.StringVar(&c.probeListen, "probe-listen", ":9850", "address for /livez, /readyz and /metrics")
+	f.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9849", "address for /status and /debug/pprof; keep it on loopback")
+	f.StringVar(&c.dataDir, "data-dir", "./data", "directory of the log; one with a Tile38 appendonly.aof is adopted")
+	f.StringVar(&c.follow, "follow", "", "follow the leader at HOST:PORT")
+	f.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind its leader a follower may be and still be ready")
+	f.DurationVar(&c.drainTimeout, "drain-timeout", 10*time.Second, "how long a shutdown waits for commands under way")
+	f.DurationVar(&c.readSlice, "read-slice", 500*time.Microsecond, "how long a search may hold up writers before it goes on with a snapshot")
+	f.StringVar(&c.segmentSize, "segment-size", "64mb", "size at which a new segment of the log is begun")
+	f.StringVar(&c.maxPending, "max-pending", "64mb", "writes that are kept in memory while the disk does not take them")
+	f.IntVar(&c.maxLabels, "metrics-collections", 100, "collections that get metrics of their own; the rest is added up; -1 for none")
+	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log-format", "text", "text or json")
+	for _, p := range propertyFlags {
+		c.properties[p.name] = f.String(p.name, "", p.usage)
+	}
+	c.limitFlags(f)
+}
+
+// limitFlags are the bounds on what a client may send and hold.
+func (c *config) limitFlags(f *pflag.FlagSet) {
+	c.proxy.EnsureDefaults()
+	c.engine.EnsureDefaults()
+	p := &c.proxy
+	f.IntVar(&p.Limits.MaxArgs, "max-args", p.Limits.MaxArgs, "largest number of arguments of a command")
+	f.Int64Var(&p.Limits.MaxBulk, "max-bulk", p.Limits.MaxBulk, "largest argument, in bytes")
+	f.Int64Var(&p.Limits.MaxInline, "max-inline", p.Limits.MaxInline, "longest plain-text command, in bytes")
+	f.Int64Var(&p.Limits.MaxCommand, "max-command", p.Limits.MaxCommand, "largest command, in bytes")
+	f.IntVar(&p.MaxConns, "max-connections", p.MaxConns, "largest number of client connections")
+	f.IntVar(&p.MaxPipeline, "max-pipeline", p.MaxPipeline, "commands of one pipeline that are carried out together")
+	f.Int64Var(&p.MaxOutput, "max-output", p.MaxOutput, "largest reply, in bytes, that a connection may hold")
+	f.DurationVar(&p.IdleTimeout, "idle-timeout", p.IdleTimeout, "close a connection that is idle for so long; 0 is never")
+	f.DurationVar(&p.WriteTimeout, "write-timeout", p.WriteTimeout, "close a connection that takes no replies for so long")
+	f.IntVar(&c.engine.Limits.MaxJSONDepth, "max-json-depth", c.engine.Limits.MaxJSONDepth, "deepest nesting of JSON in an object or field")
+	f.IntVar(&c.engine.Limits.MaxPoints, "max-points", c.engine.Limits.MaxPoints, "largest number of points of a geometry")
+}
+
+// validate lists every fault of the flags.
+func (c *config) validate() error {
+	var faults []error
+	for _, a := range []struct{ flag, addr string }{
+		{"--listen", c.listen}, {"--probe-listen", c.probeListen}, {"--admin-listen", c.adminListen},
+	} {
+		if _, _, err := net.SplitHostPort(a.addr); err != nil {
+			faults = append(faults, fmt.Errorf("%s %q: want HOST:PORT or :PORT: %w", a.flag, a.addr, err))
+		}
+	}
+	if c.follow != "" {
+		if _, _, err := splitHostPort(c.follow); err != nil {
+			faults = append(faults, fmt.Errorf("--follow %q: want HOST:PORT: %w", c.follow, err))
+		}
+	}
+	if _, err := c.level(); err != nil {
+		faults = append(faults, err)
+	}
+	if c.logFormat != "text" && c.logFormat != "json" {
+		faults = append(faults, fmt.Errorf("--log-format %q: want text or json", c.logFormat))
+	}
+	if c.maxLag <= 0 {
+		faults = append(faults, fmt.Errorf("--max-lag %s: want more than 0", c.maxLag))
+	}
+	if c.drainTimeout <= 0 {
+		faults = append(faults, fmt.Errorf("--drain-timeout %s: want more than 0", c.drainTimeout))
+	}
+	faults = append(faults, c.proxy.Validate(), c.engine.Validate())
+	return errors.Join(faults...)
+}
+
+func (c *config) level() (slog.Level, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(c.logLevel)); err != nil {
+		return 0, fmt.Errorf("--log-level %q: want debug, info, warn or error", c.logLevel)
+	}
+	return l, nil
+}

@@ -1,0 +1,43 @@
+// Command sidecar runs Evenkeel: a geospatial engine with a level head, or the
+// companion of one, in a pod. See `sidecar --help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build: -ldflags "-X main.version=…".
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "sidecar:", err)
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sidecar",
+		Short: "A Tile38-compatible leader or follower whose memory and latency stay level",
+		Long: `sidecar serves a Tile38-compatible geospatial engine (leader or follower),
+keeps its log small without a pause, and tells how it fares.
+
+  sidecar run                          a leader on :9851, data in ./data
+  sidecar run --follow HOST:9851       a follower of it`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(runCommand())
+	return cmd
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"evenkeel/internal/fsx"
+	"evenkeel/pkg/settings"
+)
+
+func runCommand() *cobra.Command {
+	var c config
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Serve the embedded engine as a leader, or with --follow as a follower",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.validate(); err != nil {
+				return err
+			}
+			return run(cmd.Context(), &c, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	c.flags(cmd.Flags())
+	return cmd
+}
+
+// run serves until ctx ends, then shuts down in order.
+func run(ctx context.Context, c *config, out, errOut io.Writer) error {
+	logger := newLogger(c, errOut)
+	ls, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer ls.close()
+
+	// From here on the work goes on until we end it, whatever happens to ctx.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	s := &sidecar{cfg: c, logger: logger, listeners: ls}
+	if err := s.startHTTP(); err != nil {
+		return err
+	}
+	defer s.stopHTTP()
+	if err := s.load(ctx, errOut); err != nil {
+		return err
+	}
+	defer s.closeLog()
+	if err := s.assemble(); err != nil {
+		return err
+	}
+	failed := s.serve(work)
+	banner(out, s)
+	select {
+	case <-ctx.Done():
+		logger.Info("shutting down", "bound", c.drainTimeout)
+	case err = <-failed:
+		logger.Error("a part has failed; shutting down", "err", err)
+	}
+	return errors.Join(err, s.shutdown(stopWork))
+}
+
+func newLogger(c *config, w io.Writer) *slog.Logger {
+	level, _ := c.level()
+	o := &slog.HandlerOptions{Level: level}
+	if c.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// listeners are bound before anything else happens, so that a wrong or taken
+// address costs nothing.
+type listeners struct{ client, probe, admin net.Listener }
+
+func listen(c *config) (*listeners, error) {
+	ls := &listeners{}
+	for _, l := range []struct {
+		to         *net.Listener
+		flag, addr string
+	}{
+		{&ls.client, "--listen", c.listen},
+		{&ls.probe, "--probe-listen", c.probeListen},
+		{&ls.admin, "--admin-listen", c.adminListen},
+	} {
+		var err error
+		if *l.to, err = net.Listen("tcp", l.addr); err != nil {
+			ls.close()
+			return nil, fmt.Errorf("%s: %w; choose another address with %s", l.flag, err, l.flag)
+		}
+	}
+	return ls, nil
+}
+
+func (ls *listeners) close() {
+	for _, l := range []net.Listener{ls.client, ls.probe, ls.admin} {
+		if l != nil {
+			_ = l.Close() // the servers have closed most of them already
+		}
+	}
+}
+
+func splitHostPort(addr string) (host string, port int, err error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return "", 0, fmt.Errorf("%q: want a host and a port from 1 to 65535", addr)
+	}
+	return host, int(n), nil
+}
+
+// serve starts every part that runs; an error of one arrives in the channel.
+func (s *sidecar) serve(ctx context.Context) <-chan error {
+	failed := make(chan error, 4)
+	part := func(name string, f func() error) {
+		s.parts.Go(func() {
+			if err := f(); err != nil && !errors.Is(err, context.Canceled) {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	part("compactor", func() error { return s.compactor.Run(ctx) })
+	part("node", func() error { s.node.Run(ctx); return nil })
+	part("clients", func() error { return s.proxy.Serve(ctx, s.listeners.client) })
+	s.gate.open()
+	return failed
+}
+
+// shutdown ends the parts in the order in which they depend on each other:
+// first nobody is sent here any more, then commands under way are answered,
+// then the parts stop, then the log is synced.
+func (s *sidecar) shutdown(stopWork context.CancelFunc) error {
+	s.gate.close("shutting down")
+	s.node.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
+	defer cancel()
+	if err := s.proxy.Shutdown(ctx); err != nil {
+		// Clients that did not go away in time. What they were promised is kept.
+		s.logger.Warn("clients were cut off", "after", s.cfg.drainTimeout, "err", err)
+	}
+	s.leader.Close()
+	stopWork()
+	s.parts.Wait()
+	return s.closeLog()
+}
+
+// closeLog syncs and closes the log, once.
+func (s *sidecar) closeLog() error {
+	return s.logClosed()
+}
+
+// loadProgress shows a person how far the load is; a program reads /readyz.
+func loadProgress(w io.Writer, g *gate) func(done, total int64) {
+	f, isFile := w.(*os.File)
+	tty := isFile && isTerminal(f)
+	var once sync.Once
+	last := time.Now()
+	return func(done, total int64) {
+		if total == 0 {
+			return
+		}
+		pct := done * 100 / total
+		g.close(fmt.Sprintf("loading: %d %% of %d MiB", pct, total>>20))
+		if !tty || (time.Since(last) < 100*time.Millisecond && done < total) {
+			return
+		}
+		last = time.Now()
+		_, _ = fmt.Fprintf(w, "\rloading %3d %% of %d MiB", pct, total>>20)
+		if done >= total {
+			once.Do(func() { _, _ = fmt.Fprintln(w) })
+		}
+	}
+}
+
+// override puts the values of flags in the place of the settings file's.
+func (c *config) override(s *settings.Settings) error {
+	for _, p := range propertyFlags {
+		if !c.set(p.name) {
+			continue
+		}
+		if err := s.Set(p.name, *c.properties[p.name]); err != nil {
+			return fmt.Errorf("--%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+var _ fsx.FS = fsx.OS{}

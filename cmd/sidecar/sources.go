@@ -1,0 +1,115 @@
+package main
+
+import (
+	"evenkeel/internal/fsx"
+	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/metrics"
+	"evenkeel/pkg/node"
+	"evenkeel/pkg/replication"
+	"evenkeel/pkg/settings"
+)
+
+// makeMetrics shows what the parts report.
+func (s *sidecar) makeMetrics() error {
+	m, err := metrics.New(metrics.Options{
+		Sources: metrics.Sources{
+			Ready:       func() bool { ok, _ := s.gate.Ready(); return ok },
+			Log:         s.logSource,
+			Replication: s.replicationSource,
+			Compaction:  s.compactionSource,
+			Connections: s.connectionSource,
+			Data:        s.dataSource,
+			Collections: s.collections,
+			Server:      s.serverSource,
+		},
+		Commands: s.node.CommandNames(),
+		FollowerStates: []string{
+			string(replication.Connecting), string(replication.FullResync),
+			string(replication.CatchingUp), string(replication.Streaming),
+		},
+		MaxCollectionLabels: s.cfg.maxLabels,
+	})
+	if err != nil {
+		return err
+	}
+	s.observer = m
+	s.metrics.set(m.Handler())
+	return nil
+}
+
+func (s *sidecar) logSource() metrics.Log {
+	st := s.log.Stats()
+	free, err := fsx.OS{}.FreeSpace(s.cfg.dataDir)
+	if err != nil {
+		free = -1
+	}
+	out := metrics.Log{
+		Bytes: st.BaseBytes + st.SinceBytes, Offset: st.Last.Offset, SyncedOffset: st.Synced,
+		FreeBytes: free, Writable: st.Writable,
+		Files: []metrics.LogFiles{
+			{Kind: "base", Bytes: st.BaseBytes}, {Kind: "segments", Files: st.Segments, Bytes: st.SinceBytes},
+			{Kind: "backlog", Bytes: st.BacklogBytes}, {Kind: "temporary", Bytes: st.TempBytes},
+			{Kind: "pending", Bytes: st.PendingBytes},
+		},
+	}
+	return out
+}
+
+func (s *sidecar) replicationSource() metrics.Replication {
+	lead := s.leader.Stats()
+	r := metrics.Replication{Leading: metrics.Leading{Followers: lead.Followers, Sent: uint64(lead.BytesSent)}}
+	for _, f := range s.leader.Followers() {
+		r.Leading.MaxLagBytes = max(r.Leading.MaxLagBytes, f.LagBytes)
+	}
+	st := s.node.FollowerStatus()
+	if st == nil {
+		return r
+	}
+	r.Follower = true
+	r.State, r.Following = string(st.State), st.Leader
+	r.CaughtUp, r.CaughtUpOnce = st.CaughtUp, s.node.CaughtUpOnce()
+	r.LagBytes, r.Lag = st.LagBytes, lagDuration(st.LagSeconds)
+	r.DigestEqual = st.DigestEqual
+	r.Received, r.Reconnects = uint64(st.BytesReceived), uint64(st.Reconnects)
+	r.Continued, r.FullResyncs, r.Divergences = uint64(st.ContinueResyncs), uint64(st.FullResyncs), uint64(st.Divergences)
+	return r
+}
+
+func (s *sidecar) compactionSource() metrics.Compaction {
+	st := s.compactor.Stats()
+	return metrics.Compaction{Running: st.Running, Failures: st.Failures, Cause: string(st.Decision.Cause)}
+}
+
+func (s *sidecar) connectionSource() metrics.Connections {
+	st := s.proxy.Stats()
+	return metrics.Connections{
+		Open: st.Current, Accepted: uint64(st.Total),
+		Rejected: []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
+	}
+}
+
+func (s *sidecar) dataSource() metrics.Data {
+	st := s.store.Stats()
+	return metrics.Data{
+		Objects: int64(st.Objects), Points: int64(st.Points), Strings: int64(st.Texts),
+		WeightBytes: st.ContentBytes, Collections: st.Collections, Hooks: st.Hooks + st.Channels,
+		Expired: uint64(st.Expired),
+	}
+}
+
+// collections runs on a snapshot: a scrape holds up nobody.
+func (s *sidecar) collections(yield func(metrics.Collection) bool) {
+	s.store.Snapshot().Scan("", func(c *collection.Collection) bool {
+		return yield(metrics.Collection{
+			Name: c.Name(), Objects: int64(c.Len()), Points: int64(c.Points()),
+			Strings: int64(c.Texts()), WeightBytes: int64(c.Weight()),
+		})
+	})
+}
+
+func (s *sidecar) serverSource() metrics.Server {
+	limit, _ := settings.Bytes(s.settings.Get(settings.MaxMemory))
+	return metrics.Server{
+		ID: s.settings.ServerID(), Version: node.TileVersion, Started: s.started, MaxHeapBytes: limit,
+	}
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"evenkeel/internal/fsx"
+	"evenkeel/pkg/admin"
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/leader"
+	"evenkeel/pkg/metrics"
+	"evenkeel/pkg/node"
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/settings"
+	"evenkeel/pkg/store"
+)
+
+// sidecar is every part of the process, from the log up to the clients.
+type sidecar struct {
+	cfg       *config
+	logger    *slog.Logger
+	listeners *listeners
+	gate      gate
+
+	settings  *settings.Settings
+	log       *aof.Log
+	store     *store.Store
+	compactor *compactor.Compactor
+	leader    *leader.Leader
+	node      *node.Node
+	proxy     *proxy.Server
+
+	metrics  lazyHandler // /metrics answers 503 until the log is loaded
+	observer *metrics.Metrics
+	started  time.Time
+
+	parts     sync.WaitGroup // what serve starts
+	stopHTTP  func()
+	logClosed func() error
+}
+
+// startHTTP serves the probes from the beginning: loading is not death.
+func (s *sidecar) startHTTP() error {
+	s.started = time.Now()
+	s.gate.close("starting")
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	o := admin.ServeOptions{Logger: s.logger}
+	serve := func(name string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				s.logger.Error("cannot serve any more", "what", name, "err", err)
+			}
+		})
+	}
+	serve("probes", func() error {
+		return admin.Serve(ctx, s.listeners.probe, admin.Probe(&s.gate, &s.metrics), o)
+	})
+	serve("admin", func() error {
+		return admin.Serve(ctx, s.listeners.admin, admin.Admin(s), o)
+	})
+	s.stopHTTP = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	return nil
+}
+
+// load opens the log, which locks the directory, and replays it.
+func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
+	segment, err := compactor.ParseSize(s.cfg.segmentSize)
+	if err != nil {
+		return fmt.Errorf("--segment-size: %w", err)
+	}
+	pending, err := compactor.ParseSize(s.cfg.maxPending)
+	if err != nil {
+		return fmt.Errorf("--max-pending: %w", err)
+	}
+	if s.log, err = aof.Open(aof.Options{
+		Dir: s.cfg.dataDir, Fsync: aof.FsyncEverySecond,
+		SegmentBytes: segment, MaxPending: pending, Logger: s.logger,
+	}); err != nil {
+		return err
+	}
+	s.logClosed = sync.OnceValue(s.closeFiles)
+	s.tellRecovery()
+	if s.settings, err = settings.Load(fsx.OS{}, s.cfg.dataDir); err != nil {
+		return errors.Join(err, s.closeLog())
+	}
+	if err := s.cfg.override(s.settings); err != nil {
+		return errors.Join(err, s.closeLog())
+	}
+	started := time.Now()
+	s.store, err = store.Open(ctx, store.Options{
+		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice,
+		Progress: loadProgress(errOut, &s.gate), Logger: s.logger,
+	})
+	if err != nil {
+		return errors.Join(err, s.closeLog())
+	}
+	s.logger.Info("log loaded", "commands", s.store.Stats().Commands,
+		"offset", s.log.Position().Offset, "took", time.Since(started).Round(time.Millisecond))
+	return nil
+}
+
+func (s *sidecar) closeFiles() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
+	defer cancel()
+	if err := s.log.Close(ctx); err != nil {
+		return fmt.Errorf("close the log in %s: %w", s.cfg.dataDir, err)
+	}
+	return nil
+}
+
+// tellRecovery says what opening the log did to the directory.
+func (s *sidecar) tellRecovery() {
+	r := s.log.Recovery()
+	if r.AdoptedFrom != "" {
+		s.logger.Info("adopted a Tile38 log", "file", r.AdoptedFrom)
+	}
+	if r.CutBytes > 0 {
+		s.logger.Warn("the log ended within a batch; it was cut at the last whole one",
+			"file", r.CutFile, "at", r.CutAt, "bytes", r.CutBytes, "kept_in", r.KeptIn)
+	}
+}
+
+// assemble makes the parts above the store and ties them together.
+func (s *sidecar) assemble() error {
+	var err error
+	if s.compactor, err = compactor.New(compactor.Options{
+		Target:   target{s},
+		Policy:   s.policy(),
+		OnFinish: s.compacted,
+	}); err != nil {
+		return err
+	}
+	id := s.settings.ServerID()
+	if s.leader, err = leader.New(leader.Options{Log: s.log, ID: id, Logger: s.logger}); err != nil {
+		return err
+	}
+	_, port, _ := splitHostPort(reach(s.listeners.client))
+	s.node = node.New(node.Options{
+		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Settings: s.settings,
+		Follow: s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
+		Observe: func(name string, d time.Duration, failed bool) { s.observer.Observe(name, d, failed) },
+	})
+	o := s.cfg.proxy
+	o.Logger, o.DrainTimeout = s.logger, s.cfg.drainTimeout
+	if s.proxy, err = proxy.New(o, s.node); err != nil {
+		return err
+	}
+	s.node.Attach(s.proxy)
+	if err := s.makeMetrics(); err != nil {
+		return err
+	}
+	s.watchSettings()
+	s.gate.ask(s.node.Ready)
+	return nil
+}
+
+// watchSettings makes CONFIG SET work at once.
+func (s *sidecar) watchSettings() {
+	s.settings.Watch(settings.AppendFsync, func(v string) {
+		if p, err := aof.ParseFsyncPolicy(v); err == nil {
+			s.log.SetFsync(p)
+		}
+	})
+	s.settings.Watch(settings.ReplBacklogSize, func(v string) {
+		if n, err := compactor.ParseSize(v); err == nil {
+			s.log.SetBacklogBytes(n)
+		}
+	})
+	for _, name := range []string{settings.ShrinkMinSize, settings.ShrinkGrowth} {
+		s.settings.Watch(name, func(string) {
+			if err := s.compactor.SetPolicy(s.policy()); err != nil {
+				s.logger.Error("compaction settings", "err", err)
+			}
+		})
+	}
+	s.settings.Watch(settings.KeepAlive, func(v string) {
+		if n, err := strconv.Atoi(v); err == nil {
+			s.proxy.SetKeepAlive(time.Duration(n) * time.Second)
+		}
+	})
+}
+
+// policy is what the settings say about compaction.
+func (s *sidecar) policy() compactor.Policy {
+	p := compactor.DefaultPolicy()
+	if n, err := compactor.ParseSize(s.settings.Get(settings.ShrinkMinSize)); err == nil {
+		p.MinSize = n
+	}
+	if n, err := strconv.Atoi(s.settings.Get(settings.ShrinkGrowth)); err == nil {
+		p.Growth = n
+	}
+	return p
+}
+
+// target is the store as the compactor sees it.
+type target struct{ s *sidecar }
+
+// Facts are the sizes of the log's files.
+func (t target) Facts() compactor.Facts {
+	st := t.s.log.Stats()
+	free, err := fsx.OS{}.FreeSpace(filepath.Clean(t.s.cfg.dataDir))
+	if err != nil {
+		free = -1
+	}
+	return compactor.Facts{
+		LogBytes: st.BaseBytes + st.SinceBytes, BaseBytes: st.BaseBytes,
+		// What a new base takes is not known before it is written; it cannot be
+		// more than the log that leads to the same state, but for rounding.
+		LiveBytes: st.BaseBytes + st.SinceBytes, FreeBytes: free,
+	}
+}
+
+// Compact writes a new base.
+func (t target) Compact(ctx context.Context) (compactor.Result, error) {
+	c, err := t.s.store.Compact(ctx)
+	return compactor.Result{BytesBefore: c.BytesBefore, BytesAfter: c.BytesAfter, Objects: c.Objects}, err
+}
+
+// compacted tells the log file and the metrics.
+func (s *sidecar) compacted(r compactor.Report) {
+	s.observer.ObserveCompaction(metrics.CompactionDone{
+		Result: string(r.Outcome), End: r.Start.Add(r.Duration), Duration: r.Duration,
+		BytesBefore: r.Result.BytesBefore, BytesAfter: r.Result.BytesAfter,
+	})
+	attrs := []any{
+		"origin", r.Origin, "took", r.Duration.Round(time.Millisecond), "objects", r.Result.Objects,
+		"bytes_before", r.Result.BytesBefore, "bytes_after", r.Result.BytesAfter,
+	}
+	if r.Err != nil {
+		s.logger.Error("compaction "+string(r.Outcome), append(attrs, "err", r.Err)...)
+		return
+	}
+	s.logger.Info("compaction done", attrs...)
+}
+
+// lazyHandler is a handler that comes later.
+type lazyHandler struct {
+	mu sync.RWMutex
+	h  http.Handler
+}
+
+func (l *lazyHandler) set(h http.Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.h = h
+}
+
+// ServeHTTP answers 503 until the handler has come.
+func (l *lazyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.mu.RLock()
+	h := l.h
+	l.mu.RUnlock()
+	if h == nil {
+		http.Error(w, "not yet: the log is being loaded", http.StatusServiceUnavailable)
+		return
+	}
+	h.ServeHTTP(w, r)
+}

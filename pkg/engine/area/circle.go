@@ -1,0 +1,148 @@
+package area
+
+import (
+	"math"
+
+	"github.com/tidwall/geojson"
+	"github.com/tidwall/geojson/geo"
+	"github.com/tidwall/geojson/geometry"
+)
+
+// Steps is the number of corners of the polygon that stands for a circle where
+// it is compared with something else than a point.
+const Steps = 64
+
+const radians = math.Pi / 180
+
+// circle compares objects with a circle: points by their distance, other
+// geometries with its polygon, which is built when the first one comes.
+//
+// Its answers are those of geojson.Circle, which builds the polygon for every
+// comparison.
+type circle struct {
+	object *geojson.Circle
+	poly   geojson.Object
+	rect   geometry.Rect // around the polygon
+	inner  geometry.Rect // wholly inside the circle; empty (Min > Max) if unknown
+	φ, λ   float64       // the centre, radians
+	cosφ   float64
+	limit  float64 // the haversine of the radius
+}
+
+func newCircle(o *geojson.Circle) *circle {
+	c := o.Center()
+	k := &circle{object: o, φ: c.Y * radians, λ: c.X * radians, limit: o.Haversine()}
+	k.cosφ = math.Cos(k.φ)
+	k.rect = circleRect(c, o.Meters())
+	k.inner = k.innerRect()
+	return k
+}
+
+// circleRect returns the rectangle around the polygon of a circle, by the same
+// arithmetic that makes the polygon.
+func circleRect(c geometry.Point, meters float64) geometry.Rect {
+	if meters <= 0 {
+		return geometry.Rect{Min: c, Max: c}
+	}
+	meters = geo.NormalizeDistance(meters)
+	maxY, _ := geo.DestinationPoint(c.Y, c.X, meters, 0)
+	_, maxX := geo.DestinationPoint(c.Y, c.X, meters, 90)
+	minY, _ := geo.DestinationPoint(c.Y, c.X, meters, 180)
+	_, minX := geo.DestinationPoint(c.Y, c.X, meters, 270)
+	// Across a pole or the antimeridian these are negative, and the polygon
+	// turns the other way; its rectangle is the same.
+	dx, dy := math.Abs((maxX-minX)/2), math.Abs((maxY-minY)/2)
+	return geometry.Rect{
+		Min: geometry.Point{X: c.X - dx, Y: c.Y - dy},
+		Max: geometry.Point{X: c.X + dx, Y: c.Y + dy},
+	}
+}
+
+// innerRect returns a rectangle whose points all lie in the circle, so that
+// they need no distance. At a given longitude the haversine is 1/2 - A·cos(φ-ψ),
+// which is convex around its least value, so if the four corners lie inside,
+// all of the rectangle does. Circles of more than 1000 km have none.
+func (k *circle) innerRect() geometry.Rect {
+	const most = 1000e3
+	if !(k.object.Meters() > 0 && k.object.Meters() <= most) {
+		return none
+	}
+	c := k.object.Center()
+	const part = math.Sqrt2 / 2 * (1 - 1e-6)
+	dx, dy := (k.rect.Max.X-c.X)*part, (k.rect.Max.Y-c.Y)*part
+	r := geometry.Rect{
+		Min: geometry.Point{X: c.X - dx, Y: c.Y - dy},
+		Max: geometry.Point{X: c.X + dx, Y: c.Y + dy},
+	}
+	// The margin keeps the corners' own rounding out of the answer.
+	limit := k.limit * (1 - 1e-9)
+	for _, p := range []geometry.Point{r.Min, r.Max, {X: r.Min.X, Y: r.Max.Y}, {X: r.Max.X, Y: r.Min.Y}} {
+		if !(k.haversine(p) < limit) || math.Abs(p.Y) >= 90 {
+			return none
+		}
+	}
+	return r
+}
+
+// haversine returns the haversine of the angle between p and the centre. It is
+// geo.Haversine with the centre's share computed once.
+func (k *circle) haversine(p geometry.Point) float64 {
+	φ := p.Y * radians
+	sφ := math.Sin((k.φ - φ) / 2)
+	sλ := math.Sin((k.λ - p.X*radians) / 2)
+	return sφ*sφ + math.Cos(φ)*k.cosφ*sλ*sλ
+}
+
+func (k *circle) containsPoint(p geometry.Point) bool {
+	if p.X >= k.inner.Min.X && p.X <= k.inner.Max.X && p.Y >= k.inner.Min.Y && p.Y <= k.inner.Max.Y {
+		return true
+	}
+	return k.haversine(p) <= k.limit
+}
+
+func (k *circle) polygon() geojson.Object {
+	if k.poly == nil {
+		k.poly = k.object.Polygon()
+	}
+	return k.poly
+}
+
+func (k *circle) contains(obj geojson.Object) bool {
+	switch o := obj.(type) {
+	case *geojson.SimplePoint:
+		return k.containsPoint(o.Point)
+	case *geojson.Point:
+		return k.containsPoint(o.Center())
+	case *geojson.Circle:
+		return k.object.Contains(o)
+	case geojson.Collection:
+		for _, child := range o.Children() {
+			if !k.contains(child) {
+				return false
+			}
+		}
+		return true
+	}
+	return k.polygon().Contains(obj)
+}
+
+func (k *circle) intersects(obj geojson.Object) bool {
+	switch o := obj.(type) {
+	case *geojson.SimplePoint:
+		return k.containsPoint(o.Point)
+	case *geojson.Point:
+		return k.containsPoint(o.Center())
+	case *geojson.Circle:
+		return k.object.Intersects(o)
+	case *geojson.Feature:
+		return k.intersects(o.Base())
+	case geojson.Collection:
+		met := false
+		o.Search(k.rect, func(child geojson.Object) bool {
+			met = k.intersects(child)
+			return !met
+		})
+		return met
+	}
+	return obj.Intersects(k.polygon())
+}

@@ -1,0 +1,100 @@
+package collection
+
+import (
+	"github.com/tidwall/btree"
+)
+
+// Hook is the definition of a webhook or of a channel: what SETHOOK or SETCHAN
+// said. It is immutable. Hooks and channels share one space of names.
+type Hook struct {
+	Name      string
+	Key       string // the collection it watches
+	Channel   bool
+	Endpoints []string // of a webhook
+	Meta      []Meta   // sorted by name
+	Command   []string // the search: NEARBY key FENCE …
+	Deadline  int64    // Unix milliseconds, 0 for none
+}
+
+// Meta is one META name value of a hook.
+type Meta struct{ Name, Value string }
+
+// hookSet holds the hooks by name, and their share in the state's digest.
+type hookSet struct {
+	tree *btree.BTreeG[*Hook]
+	sum  Digest
+}
+
+func newHookSet() hookSet {
+	less := func(a, b *Hook) bool { return a.Name < b.Name }
+	return hookSet{tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+}
+
+func (hs *hookSet) clone() hookSet { return hookSet{tree: hs.tree.Copy(), sum: hs.sum} }
+
+func (hs *hookSet) set(hk *Hook, h *hasher) {
+	if old, ok := hs.tree.Set(hk); ok {
+		hs.sum = hs.sum.Sub(h.hook(old))
+	}
+	hs.sum = hs.sum.Add(h.hook(hk))
+}
+
+func (hs *hookSet) remove(name string, h *hasher) {
+	if old, ok := hs.tree.Delete(&Hook{Name: name}); ok {
+		hs.sum = hs.sum.Sub(h.hook(old))
+	}
+}
+
+// hook is the digest of a definition. No item's digest is made of bytes that
+// begin like it.
+func (h *hasher) hook(hk *Hook) Digest {
+	b := append(h.buf[:0], "hook\x00"...)
+	kind := byte('h')
+	if hk.Channel {
+		kind = 'c'
+	}
+	b = append(b, kind)
+	b = appendString(appendString(b, hk.Name), hk.Key)
+	b = appendStrings(appendStrings(b, hk.Endpoints), hk.Command)
+	for _, m := range hk.Meta {
+		b = appendString(appendString(b, m.Name), m.Value)
+	}
+	b = appendFloats(b, float64(hk.Deadline))
+	h.buf = b
+	return sum(b)
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = appendFloats(b, float64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+// Hook returns the hook or channel with this name, or nil.
+func (s *State) Hook(name string) *Hook {
+	hk, _ := s.hooks.tree.Get(&Hook{Name: name})
+	return hk
+}
+
+// ScanHooks visits the hooks and channels in the order of their names.
+func (s *State) ScanHooks(visit func(*Hook) bool) { s.hooks.tree.Scan(visit) }
+
+// nextDeadline returns the earliest deadline of a hook, 0 when none has one.
+func (hs *hookSet) nextDeadline() int64 {
+	var next int64
+	hs.tree.Scan(func(hk *Hook) bool {
+		if hk.Deadline != 0 && (next == 0 || hk.Deadline < next) {
+			next = hk.Deadline
+		}
+		return true
+	})
+	return next
+}
+
+// SetHook records that hk takes the place of the hook with its name.
+func (ch *Change) SetHook(hk *Hook) { ch.ops = append(ch.ops, Op{Kind: OpSetHook, Hook: hk}) }
+
+// RemoveHook records that hk, which exists, goes.
+func (ch *Change) RemoveHook(hk *Hook) { ch.ops = append(ch.ops, Op{Kind: OpRemoveHook, Hook: hk}) }

@@ -1,0 +1,269 @@
+package keys
+
+import (
+	"strconv"
+
+	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/field"
+	"evenkeel/pkg/engine/glob"
+	"evenkeel/pkg/engine/reply"
+)
+
+// get is GET key id [WITHFIELDS] [OBJECT|POINT|BOUNDS|HASH precision].
+func get(req *command.Request, st *collection.State, out *reply.Reply) error {
+	args := req.Args
+	if len(args) < 3 {
+		return reply.ErrNumArgs
+	}
+	var o output
+	n, err := o.parse(args[3:])
+	if err != nil {
+		return err
+	}
+	if n < len(args[3:]) {
+		return reply.ErrNumArgs
+	}
+	it, err := find(st, args[1], args[2], reply.ErrKeyNull, reply.ErrIDNull)
+	if err != nil {
+		return err
+	}
+	o.write(it, out)
+	return nil
+}
+
+// exists is EXISTS key id.
+func exists(req *command.Request, st *collection.State, out *reply.Reply) error {
+	if len(req.Args) != 3 {
+		return reply.ErrNumArgs
+	}
+	it, ok := st.Get(req.Args[1], req.Args[2])
+	if !ok {
+		return reply.ErrKeyNotFound
+	}
+	out.Bool("exists", it != nil)
+	return nil
+}
+
+// del is DEL key id [ERRON404].
+func del(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	args := req.Args
+	if len(args) < 3 {
+		return reply.ErrNumArgs
+	}
+	for _, a := range args[3:] {
+		if !fold(a, "erron404") {
+			return reply.InvalidArgument(a)
+		}
+	}
+	it, err := find(st, args[1], args[2], reply.ErrKeyNotFound, reply.ErrIDNotFound)
+	if err != nil {
+		if len(args) > 3 {
+			return err
+		}
+		out.Int(0)
+		return nil
+	}
+	ch.Remove(args[1], it)
+	out.Int(1)
+	return nil
+}
+
+// pdel is PDEL key pattern.
+func pdel(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	if len(req.Args) != 3 {
+		return reply.ErrNumArgs
+	}
+	key, pattern := req.Args[1], req.Args[2]
+	n := 0
+	if c := st.Collection(key); c != nil {
+		if prefix, ok := glob.Prefix(pattern); ok {
+			c.Scan(prefix, false, func(it *collection.Item) bool {
+				if len(it.ID()) < len(prefix) || it.ID()[:len(prefix)] != prefix {
+					return false
+				}
+				if glob.Match(pattern, it.ID()) {
+					ch.Remove(key, it)
+					n++
+				}
+				return true
+			})
+		}
+	}
+	out.Int(n)
+	return nil
+}
+
+// fset is FSET key id [XX] [RETURN …] name value …, in any order.
+func (l *Limits) fset(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	args := req.Args
+	if len(args) < 5 {
+		return reply.ErrNumArgs
+	}
+	key, id := args[1], args[2]
+	var xx bool
+	var returns *output
+	var names []string
+	var values []field.Value
+	for args = args[3:]; len(args) > 0; {
+		switch {
+		case fold(args[0], "xx"):
+			xx, args = true, args[1:]
+			continue
+		case fold(args[0], "return"):
+			n, err := parseReturn(&returns, args)
+			if err != nil {
+				return err
+			}
+			args = args[n:]
+			continue
+		case len(args) < 2:
+			return reply.ErrNumArgs
+		}
+		name, v, err := l.parseField(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		names, values = append(names, name), append(values, v)
+		args = args[2:]
+	}
+	old, err := find(st, key, id, reply.ErrKeyNotFound, reply.ErrIDNotFound)
+	if err == reply.ErrIDNotFound && xx {
+		if returns != nil {
+			return reply.ErrIDNull
+		}
+		out.Int(0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	it, updated := setFields(old, names, values)
+	if updated > 0 {
+		ch.Put(key, it, old)
+	}
+	if returns != nil {
+		returns.write(it, out)
+		return nil
+	}
+	out.Int(updated)
+	return nil
+}
+
+// setFields returns the item with fields set, and how many of them changed.
+func setFields(it *collection.Item, names []string, values []field.Value) (*collection.Item, int) {
+	fields, updated := it.Fields(), 0
+	for i, name := range names {
+		if !fields.Get(name).Equals(values[i]) {
+			fields = fields.Set(name, values[i])
+			updated++
+		}
+	}
+	if updated == 0 {
+		return it, 0
+	}
+	return it.WithFields(fields), updated
+}
+
+// fget is FGET key id name; a field that is not there is 0.
+func fget(req *command.Request, st *collection.State, out *reply.Reply) error {
+	args := req.Args
+	if len(args) < 4 {
+		return reply.ErrNumArgs
+	}
+	it, err := find(st, args[1], args[2], reply.ErrKeyNotFound, reply.ErrIDNotFound)
+	if err != nil {
+		return err
+	}
+	v := it.Fields().Get(args[3])
+	if out.JSON {
+		out.OK()
+		out.Member("value")
+		out.Buf = v.AppendJSON(out.Buf)
+		return nil
+	}
+	out.Bulk(v.Data())
+	return nil
+}
+
+// fexists is FEXISTS key id name.
+func fexists(req *command.Request, st *collection.State, out *reply.Reply) error {
+	args := req.Args
+	if len(args) != 4 {
+		return reply.ErrNumArgs
+	}
+	it, err := find(st, args[1], args[2], reply.ErrKeyNotFound, reply.ErrIDNotFound)
+	if err != nil {
+		return err
+	}
+	out.Bool("exists", it.Fields().Has(args[3]))
+	return nil
+}
+
+// expire is EXPIRE key id seconds.
+func expire(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	args := req.Args
+	if len(args) != 4 {
+		return reply.ErrNumArgs
+	}
+	secs, err := number(args[3])
+	if err != nil {
+		return err
+	}
+	it, err := find(st, args[1], args[2], reply.ErrKeyZero, reply.ErrIDZero)
+	if err != nil {
+		return err
+	}
+	ch.Put(args[1], it.WithDeadline(deadline(req.Now, secs)), it)
+	out.Int(1)
+	return nil
+}
+
+// persist is PERSIST key id.
+func persist(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	args := req.Args
+	if len(args) != 3 {
+		return reply.ErrNumArgs
+	}
+	it, err := find(st, args[1], args[2], reply.ErrKeyZero, reply.ErrIDZero)
+	if err != nil {
+		return err
+	}
+	if it.Deadline() == 0 {
+		out.Int(0)
+		return nil
+	}
+	ch.Put(args[1], it.WithDeadline(0), it)
+	out.Int(1)
+	return nil
+}
+
+var (
+	errKeyTTL = &reply.Error{JSON: "key not found", Answer: ":-2\r\n"}
+	errIDTTL  = &reply.Error{JSON: "id not found", Answer: ":-2\r\n"}
+)
+
+// ttl is TTL key id, in whole seconds; -1 is for ever.
+func ttl(req *command.Request, st *collection.State, out *reply.Reply) error {
+	args := req.Args
+	if len(args) != 3 {
+		return reply.ErrNumArgs
+	}
+	it, err := find(st, args[1], args[2], errKeyTTL, errIDTTL)
+	if err != nil {
+		return err
+	}
+	secs := int64(-1)
+	if d := it.Deadline(); d != 0 {
+		// A second has begun to pass when it is asked for: EX 1 has a TTL of 0.
+		secs = min(max(d-req.Now-1, 0)/1000, maxTTL)
+	}
+	if out.JSON {
+		out.OK()
+		out.Member("ttl")
+		out.Buf = strconv.AppendInt(out.Buf, secs, 10)
+		return nil
+	}
+	out.Int(int(secs))
+	return nil
+}

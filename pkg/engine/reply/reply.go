@@ -1,0 +1,118 @@
+package reply
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/redcon"
+)
+
+// Reply collects the answers of one connection, one after the other.
+type Reply struct {
+	// JSON says that the connection chose OUTPUT json.
+	JSON bool
+	// Buf holds what is ready to be sent, and the answer in progress at its
+	// end.
+	Buf []byte
+}
+
+// OK answers +OK, or {"ok":true.
+func (r *Reply) OK() {
+	if r.JSON {
+		r.Buf = append(r.Buf, `{"ok":true`...)
+		return
+	}
+	r.Buf = redcon.AppendOK(r.Buf)
+}
+
+// Int answers the integer n in RESP; in JSON it is {"ok":true.
+func (r *Reply) Int(n int) {
+	if r.JSON {
+		r.OK()
+		return
+	}
+	r.Buf = redcon.AppendInt(r.Buf, int64(n))
+}
+
+// Bool answers 1 or 0 in RESP; in JSON it is {"ok":true,"<member>":<b>.
+func (r *Reply) Bool(member string, b bool) {
+	if r.JSON {
+		r.OK()
+		r.Member(member)
+		r.Buf = strconv.AppendBool(r.Buf, b)
+		return
+	}
+	n := 0
+	if b {
+		n = 1
+	}
+	r.Buf = redcon.AppendInt(r.Buf, int64(n))
+}
+
+// Member appends ,"name": to a JSON object that has a member already. The name
+// must need no escaping.
+func (r *Reply) Member(name string) {
+	r.Buf = append(r.Buf, ',', '"')
+	r.Buf = append(r.Buf, name...)
+	r.Buf = append(r.Buf, '"', ':')
+}
+
+// String appends s as a JSON string.
+func (r *Reply) String(s string) { r.Buf = gjson.AppendJSONString(r.Buf, s) }
+
+// Bulk appends s as a RESP bulk string.
+func (r *Reply) Bulk(s string) { r.Buf = redcon.AppendBulkString(r.Buf, s) }
+
+// Object appends the JSON of obj as a RESP bulk string.
+func (r *Reply) Object(obj interface{ AppendJSON(dst []byte) []byte }) {
+	start := len(r.Buf)
+	r.Buf = obj.AppendJSON(r.Buf)
+	r.wrap(start)
+}
+
+// Array appends the head of a RESP array of n values.
+func (r *Reply) Array(n int) { r.Buf = redcon.AppendArray(r.Buf, n) }
+
+// Null appends the RESP null bulk string.
+func (r *Reply) Null() { r.Buf = redcon.AppendNull(r.Buf) }
+
+// Simple appends s as a RESP simple string.
+func (r *Reply) Simple(s string) { r.Buf = redcon.AppendString(r.Buf, s) }
+
+// Number appends f to a JSON answer as Tile38 writes numbers that are no
+// GeoJSON: infinities and NaN by name, which is not JSON.
+func (r *Reply) Number(f float64) { r.Buf = strconv.AppendFloat(r.Buf, f, 'f', -1, 64) }
+
+// Float appends f as a RESP bulk string in the shortest decimal notation that
+// gives f again.
+func (r *Reply) Float(f float64) {
+	var tmp [32]byte
+	r.Buf = redcon.AppendBulk(r.Buf, strconv.AppendFloat(tmp[:0], f, 'f', -1, 64))
+}
+
+// Finish closes the answer that starts at Buf[start]: a JSON object gets its
+// member "elapsed" and, because the connection speaks RESP, becomes a bulk
+// string. RESP answers are complete already.
+func (r *Reply) Finish(start int, elapsed time.Duration) {
+	if !r.JSON {
+		return
+	}
+	r.Buf = append(r.Buf, `,"elapsed":"`...)
+	r.Buf = append(r.Buf, elapsed.String()...)
+	r.Buf = append(r.Buf, '"', '}')
+	r.wrap(start)
+}
+
+// wrap turns Buf[start:] into a bulk string in place.
+func (r *Reply) wrap(start int) {
+	var head [24]byte
+	h := append(head[:0], '$')
+	h = strconv.AppendInt(h, int64(len(r.Buf)-start), 10)
+	h = append(h, '\r', '\n')
+	n := len(r.Buf) - start
+	r.Buf = append(r.Buf, h...) // grow by the head's length
+	copy(r.Buf[start+len(h):], r.Buf[start:start+n])
+	copy(r.Buf[start:], h)
+	r.Buf = append(r.Buf, '\r', '\n')
+}

@@ -1,0 +1,345 @@
+package search
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/geojson"
+
+	"evenkeel/pkg/engine/area"
+	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/filter"
+	"evenkeel/pkg/engine/reply"
+)
+
+// output is the form in which items are answered.
+type output uint8
+
+const (
+	objects output = iota
+	count
+	ids
+	points
+	bounds
+	hashes
+)
+
+// outputs are the words for the outputs, which are the lists' names in JSON,
+// too.
+var outputs = [...]string{"objects", "count", "ids", "points", "bounds", "hashes"}
+
+func outputOf(name string) (output, bool) {
+	for i, s := range outputs {
+		if s == name {
+			return output(i), true
+		}
+	}
+	return 0, false
+}
+
+// defaultLimit is how many items are answered when the command does not say.
+const defaultLimit = 100
+
+// query is a search as it was asked for.
+type query struct {
+	kind      kind
+	key       string
+	filter    filter.Filter
+	cursor    uint64
+	limit     uint64
+	sparse    int // 1 to 16; 0: not
+	desc      bool
+	noFields  bool
+	clip      bool
+	distance  bool
+	buffer    float64 // meters; negative: none
+	output    output
+	precision uint // of hashes
+	area      *area.Area
+	fence     fence
+	seen      seen
+}
+
+// seen says which options were given.
+type seen struct{ cursor, limit, asc, desc bool }
+
+// words hands out the words of a command. An empty word counts as a missing
+// one.
+type words struct{ rest []string }
+
+func (w *words) next() (string, error) {
+	if len(w.rest) == 0 || w.rest[0] == "" {
+		return "", reply.ErrNumArgs
+	}
+	word := w.rest[0]
+	w.rest = w.rest[1:]
+	return word, nil
+}
+
+func (w *words) peek() string {
+	if len(w.rest) == 0 {
+		return ""
+	}
+	return w.rest[0]
+}
+
+// uint reads a number from least to most.
+func (w *words) uint(least, most uint64) (uint64, error) {
+	word, err := w.next()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(word, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, reply.InvalidArgument(word)
+	}
+	return n, nil
+}
+
+func duplicate(word string) error { return reply.Plain("duplicate argument '" + word + "'") }
+
+// notAllowed is an error without ERR before it.
+func notAllowed(text string) error { return &reply.Error{JSON: text, RESP: text} }
+
+// parse reads the words behind the command's name.
+func (l *Limits) parse(k kind, args []string, st *collection.State) (*query, error) {
+	w := &words{args}
+	q := &query{kind: k, limit: defaultLimit, buffer: -1}
+	q.filter.Limits = l.Filter
+	var err error
+	if q.key, err = w.next(); err != nil {
+		return nil, err
+	}
+	for {
+		ok, err := q.option(w)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+	}
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	if err := q.parseOutput(w); err != nil {
+		return nil, err
+	}
+	if !q.seen.limit && (q.output == count || q.sparse > 0) {
+		q.limit = math.MaxUint64
+	}
+	if err := q.parseArea(w, l, st); err != nil {
+		return nil, err
+	}
+	if len(w.rest) > 0 {
+		return nil, reply.ErrNumArgs
+	}
+	if q.fence.on {
+		return nil, errNoFence
+	}
+	return q, nil
+}
+
+// option reads one option; ok is false when the next word is none.
+func (q *query) option(w *words) (ok bool, err error) {
+	word := w.peek()
+	name := strings.ToLower(word)
+	known := w.rest
+	if len(w.rest) > 0 {
+		w.rest = w.rest[1:]
+	}
+	switch name {
+	case "match":
+		var pattern string
+		if pattern, err = w.next(); err == nil {
+			q.filter.AddMatch(pattern)
+		}
+		return true, err
+	case "where":
+		return true, w.take(q.filter.AddWhere)
+	case "wherein":
+		return true, w.take(q.filter.AddWhereIn)
+	case "whereeval", "whereevalsha":
+		return true, w.script()
+	case "buffer":
+		return true, q.parseBuffer(w)
+	case "cursor":
+		if q.seen.cursor {
+			return true, duplicate(word)
+		}
+		q.seen.cursor = true
+		q.cursor, err = w.uint(0, math.MaxUint64)
+		return true, err
+	case "limit":
+		if q.seen.limit {
+			return true, duplicate(word)
+		}
+		q.seen.limit = true
+		q.limit, err = w.uint(1, math.MaxUint64)
+		return true, err
+	case "sparse":
+		if q.sparse > 0 {
+			return true, duplicate(word)
+		}
+		n, err := w.uint(1, maxSparse)
+		q.sparse = int(n)
+		return true, err
+	case "asc", "desc":
+		if q.seen.asc || q.seen.desc {
+			return true, duplicate(word)
+		}
+		q.seen.asc, q.seen.desc = name == "asc", name == "desc"
+		q.desc = name == "desc"
+		return true, nil
+	}
+	if ok, err := q.flag(name, word); ok {
+		return true, err
+	}
+	if ok, err := q.fence.option(w, name, word); ok {
+		return true, err
+	}
+	w.rest = known
+	return false, nil
+}
+
+// flag reads an option without a value.
+func (q *query) flag(name, word string) (ok bool, err error) {
+	var f *bool
+	switch name {
+	case "nofields":
+		f = &q.noFields
+	case "clip":
+		f = &q.clip
+	case "distance":
+		f = &q.distance
+	default:
+		return false, nil
+	}
+	if *f {
+		return true, duplicate(word)
+	}
+	*f = true
+	return true, nil
+}
+
+// take lets a filter read as many words as it needs.
+func (w *words) take(read func([]string) (int, error)) error {
+	n, err := read(w.rest)
+	w.rest = w.rest[n:]
+	return err
+}
+
+// script reads what follows WHEREEVAL and WHEREEVALSHA: script, count and
+// arguments, of which some may be missing.
+func (w *words) script() error {
+	if _, err := w.next(); err != nil {
+		return err
+	}
+	if _, err := w.uint(0, math.MaxUint64); err != nil {
+		return err
+	}
+	return errNoScripts
+}
+
+// errNoScripts is the answer to a search that filters by a script.
+var errNoScripts = reply.Plain("scripts are not supported here")
+
+func (q *query) parseBuffer(w *words) error {
+	word, err := w.next()
+	if err != nil {
+		return err
+	}
+	m, err := strconv.ParseFloat(word, 64)
+	if err != nil || !(m >= 0) || math.IsInf(m, 0) {
+		return reply.InvalidArgument(word)
+	}
+	q.buffer = m
+	return nil
+}
+
+// check refuses options that do not go together.
+func (q *query) check() error {
+	name := q.kind.String()
+	ordered := q.kind == scan || q.kind == search
+	switch {
+	case q.seen.asc && !ordered:
+		return notAllowed("ASC is not allowed for " + name)
+	case q.seen.desc && !ordered:
+		return notAllowed("DESC is not allowed for " + name)
+	case q.sparse > 0 && ordered:
+		return notAllowed("SPARSE is not allowed for " + name)
+	case q.fence.on && ordered:
+		return notAllowed("FENCE is not allowed for " + name)
+	case q.sparse > 0 && q.seen.limit:
+		return notAllowed("LIMIT is not allowed when SPARSE is specified")
+	case q.sparse > 0 && q.seen.cursor:
+		return notAllowed("CURSOR is not allowed when SPARSE is specified")
+	case q.fence.on && q.seen.cursor:
+		return notAllowed("CURSOR is not allowed when FENCE is specified")
+	case q.fence.detect != nil && !q.fence.on:
+		return notAllowed("DETECT is not allowed when FENCE is not specified")
+	}
+	return nil
+}
+
+// parseOutput reads the output, if the next word is one. BOUNDS with a number
+// behind it is an area.
+func (q *query) parseOutput(w *words) error {
+	word := w.peek()
+	out, ok := outputOf(strings.ToLower(word))
+	if ok && out == bounds && len(w.rest) > 1 && q.kind > nearby {
+		if _, err := strconv.ParseFloat(w.rest[1], 64); err == nil {
+			ok = false
+		}
+	}
+	if !ok {
+		if q.kind == scan && word != "" {
+			return reply.InvalidArgument(word)
+		}
+		return nil
+	}
+	w.rest = w.rest[1:]
+	q.output = out
+	if out == hashes {
+		n, err := w.precision()
+		q.precision = n
+		return err
+	}
+	return nil
+}
+
+// precision reads the length of a geohash.
+func (w *words) precision() (uint, error) {
+	n, err := w.uint(1, 12)
+	return uint(n), err
+}
+
+// parseArea reads where to search.
+func (q *query) parseArea(w *words, l *Limits, st *collection.State) (err error) {
+	n := 0
+	switch q.kind {
+	case nearby:
+		q.area, n, err = area.ParseNear(w.rest)
+	case within, intersects:
+		q.area, n, err = area.Parse(w.rest, area.Options{
+			Limits: l.Area,
+			Buffer: q.buffer,
+			Clip:   q.clip,
+			Get:    func(key, id string) (geojson.Object, error) { return get(st, key, id) },
+		})
+	}
+	w.rest = w.rest[n:]
+	return err
+}
+
+func get(st *collection.State, key, id string) (geojson.Object, error) {
+	it, ok := st.Get(key, id)
+	if !ok {
+		return nil, reply.ErrKeyNotFound
+	}
+	if it == nil {
+		return nil, reply.ErrIDNotFound
+	}
+	return it.Object(), nil
+}

@@ -1,0 +1,282 @@
+package search
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/mmcloughlin/geohash"
+	"github.com/tidwall/geojson"
+	"github.com/tidwall/redcon"
+
+	"evenkeel/pkg/engine/area"
+	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/field"
+	"evenkeel/pkg/engine/filter"
+	"evenkeel/pkg/engine/reply"
+)
+
+// write answers what the walk picked.
+func (r *run) write(out *reply.Reply) error {
+	switch {
+	case r.area != nil && r.area.Tile != nil:
+		return r.writeTile(out)
+	case out.JSON:
+		return r.writeJSON(out)
+	}
+	return r.writeRESP(out)
+}
+
+// object returns the part of an item's object that is asked for.
+func (r *run) object(it *collection.Item) geojson.Object {
+	if r.kind == intersects && r.area.Clip != nil {
+		return area.Clip(it.Object(), *r.area.Clip)
+	}
+	return it.Object()
+}
+
+// breath asks pause while an answer is being written.
+func (r *run) breath(i int) error {
+	if i%pauseEvery != pauseEvery-1 || r.pause == nil {
+		return nil
+	}
+	return r.pause()
+}
+
+// tail closes a JSON answer.
+func (r *run) tail(out *reply.Reply) {
+	out.Member("count")
+	out.Buf = strconv.AppendUint(out.Buf, r.picked, 10)
+	out.Member("cursor")
+	cursor := r.next()
+	if r.output == count {
+		cursor = 0
+	}
+	out.Buf = strconv.AppendUint(out.Buf, cursor, 10)
+}
+
+func (r *run) writeJSON(out *reply.Reply) error {
+	out.OK()
+	if r.output == count {
+		r.tail(out)
+		return nil
+	}
+	names := r.fieldNames()
+	if len(names) > 0 {
+		out.Member("fields")
+		for i, name := range names {
+			out.Buf = append(out.Buf, separator(i, '['))
+			out.String(name)
+		}
+		out.Buf = append(out.Buf, ']')
+	}
+	out.Member(outputs[r.output])
+	out.Buf = append(out.Buf, '[')
+	for i, it := range r.found {
+		if err := r.breath(i); err != nil {
+			return err
+		}
+		if i > 0 {
+			out.Buf = append(out.Buf, ',')
+		}
+		r.itemJSON(out, it, names)
+	}
+	out.Buf = append(out.Buf, ']')
+	r.tail(out)
+	return nil
+}
+
+func separator(i int, first byte) byte {
+	if i == 0 {
+		return first
+	}
+	return ','
+}
+
+// fieldNames returns the names of all fields in the answer, in order.
+func (r *run) fieldNames() []string {
+	if r.noFields || r.output == ids {
+		return nil
+	}
+	var names []string
+	last := 0 // where the name before was found: fields come in order, too
+	for _, it := range r.found {
+		last = 0
+		it.Fields().Range(func(name string, _ field.Value) bool {
+			if last < len(names) && names[last] == name {
+				last++
+				return true
+			}
+			i, ok := slices.BinarySearch(names, name)
+			if !ok {
+				names = slices.Insert(names, i, name)
+			}
+			last = i + 1
+			return true
+		})
+	}
+	return names
+}
+
+func (r *run) itemJSON(out *reply.Reply, it *collection.Item, names []string) {
+	if r.output == ids && !r.distance {
+		out.String(it.ID())
+		return
+	}
+	out.Buf = append(out.Buf, `{"id":`...)
+	out.String(it.ID())
+	r.bodyJSON(out, it)
+	if len(names) > 0 {
+		out.Member("fields")
+		out.Buf = append(out.Buf, '[')
+		i := 0
+		it.Fields().Range(func(name string, v field.Value) bool {
+			for ; names[i] != name; i++ {
+				out.Buf = append(out.Buf, "0,"...)
+			}
+			out.Buf = append(v.AppendJSON(out.Buf), ',')
+			i++
+			return true
+		})
+		for ; i < len(names); i++ {
+			out.Buf = append(out.Buf, "0,"...)
+		}
+		out.Buf[len(out.Buf)-1] = ']'
+	}
+	if r.distance && r.kind == nearby {
+		out.Member("distance")
+		out.Buf = appendFloat(out.Buf, r.meters(it))
+	}
+	out.Buf = append(out.Buf, '}')
+}
+
+func appendFloat(b []byte, f float64) []byte { return strconv.AppendFloat(b, f, 'f', -1, 64) }
+
+func appendLatLon(b []byte, lat, lon float64) []byte {
+	b = appendFloat(append(b, `{"lat":`...), lat)
+	return appendFloat(append(b, `,"lon":`...), lon)
+}
+
+func (r *run) bodyJSON(out *reply.Reply, it *collection.Item) {
+	obj := r.object(it)
+	switch r.output {
+	case objects:
+		out.Member("object")
+		if t, ok := obj.(collection.Text); ok {
+			out.String(string(t))
+		} else {
+			out.Buf = obj.AppendJSON(out.Buf)
+		}
+	case points:
+		out.Member("point")
+		c := obj.Center()
+		out.Buf = appendLatLon(out.Buf, c.Y, c.X)
+		if z := filter.Height(obj); z != 0 {
+			out.Buf = appendFloat(append(out.Buf, `,"z":`...), z)
+		}
+		out.Buf = append(out.Buf, '}')
+	case bounds:
+		out.Member("bounds")
+		b := obj.Rect()
+		out.Buf = appendLatLon(append(out.Buf, `{"sw":`...), b.Min.Y, b.Min.X)
+		out.Buf = appendLatLon(append(out.Buf, `},"ne":`...), b.Max.Y, b.Max.X)
+		out.Buf = append(out.Buf, '}', '}')
+	case hashes:
+		out.Member("hash")
+		out.String(r.hash(obj))
+	}
+}
+
+func (r *run) hash(obj geojson.Object) string {
+	c := obj.Center()
+	return geohash.EncodeWithPrecision(c.Y, c.X, r.precision)
+}
+
+func (r *run) writeRESP(out *reply.Reply) error {
+	if r.output == count {
+		out.Int(int(r.picked))
+		return nil
+	}
+	out.Array(2)
+	out.Buf = redcon.AppendUint(out.Buf, r.next())
+	out.Array(len(r.found))
+	var scratch []byte
+	for i, it := range r.found {
+		if err := r.breath(i); err != nil {
+			return err
+		}
+		scratch = r.itemRESP(out, it, scratch)
+	}
+	return nil
+}
+
+// itemRESP writes an item. The scratch memory is for what needs its length in
+// front of it.
+func (r *run) itemRESP(out *reply.Reply, it *collection.Item, scratch []byte) []byte {
+	distance := r.distance && r.kind == nearby
+	if r.output == ids {
+		if distance {
+			out.Array(2)
+		}
+		out.Bulk(it.ID())
+	} else {
+		fields := 0
+		if !r.noFields {
+			fields = it.Fields().Len()
+		}
+		n := 2
+		if fields > 0 {
+			n++
+		}
+		if distance {
+			n++
+		}
+		out.Array(n)
+		out.Bulk(it.ID())
+		scratch = r.bodyRESP(out, it, scratch)
+		if fields > 0 {
+			out.Array(2 * fields)
+			it.Fields().Range(func(name string, v field.Value) bool {
+				out.Bulk(name)
+				out.Bulk(v.Data())
+				return true
+			})
+		}
+	}
+	if distance {
+		out.Float(r.meters(it))
+	}
+	return scratch
+}
+
+func (r *run) bodyRESP(out *reply.Reply, it *collection.Item, scratch []byte) []byte {
+	obj := r.object(it)
+	switch r.output {
+	case objects:
+		scratch = obj.AppendJSON(scratch[:0])
+		out.Buf = redcon.AppendBulk(out.Buf, scratch)
+	case points:
+		c, z := obj.Center(), filter.Height(obj)
+		if z != 0 {
+			out.Array(3)
+		} else {
+			out.Array(2)
+		}
+		out.Float(c.Y)
+		out.Float(c.X)
+		if z != 0 {
+			out.Float(z)
+		}
+	case bounds:
+		b := obj.Rect()
+		out.Array(2)
+		out.Array(2)
+		out.Float(b.Min.Y)
+		out.Float(b.Min.X)
+		out.Array(2)
+		out.Float(b.Max.Y)
+		out.Float(b.Max.X)
+	case hashes:
+		out.Bulk(r.hash(obj))
+	}
+	return scratch
+}

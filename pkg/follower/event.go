@@ -1,0 +1,59 @@
+package follower
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// EventKind tells events apart. There are few, so they can label a metric.
+type EventKind string
+
+// What a follower tells.
+const (
+	EventContinue EventKind = "continue"  // the leader streams from where we were
+	EventFull     EventKind = "full"      // a full resync begins; Bytes is its size
+	EventFullDone EventKind = "full-done" // the base is in force; Bytes is its size
+	EventCaughtUp EventKind = "caught-up" // reached what the leader had when it answered
+	EventDiverged EventKind = "diverged"  // our state is not the leader's
+	EventLost     EventKind = "lost"      // the connection, or the attempt, failed: Err
+)
+
+// Event is something that happened.
+type Event struct {
+	Kind   EventKind
+	At     time.Time
+	Leader string // address
+	Epoch  string
+	Offset int64 // where our log ended
+	Bytes  int64
+	Err    error
+}
+
+// emit fills e in and tells it.
+func (f *Follower) emit(ctx context.Context, e Event) {
+	pos, _ := f.opt.Store.Position()
+	e.At, e.Leader, e.Epoch, e.Offset = f.opt.Now(), f.opt.Leader, pos.Epoch, pos.Offset
+	level := slog.LevelInfo
+	switch {
+	case e.Kind == EventDiverged:
+		level = slog.LevelError
+	case e.Kind == EventLost && e.Err.Error() == f.lastLost:
+		level = slog.LevelDebug // the same again: one line in the log is enough
+	case e.Kind == EventLost:
+		level = slog.LevelWarn
+		f.lastLost = e.Err.Error()
+	}
+	if e.Kind != EventLost {
+		f.lastLost = ""
+	}
+	attrs := []any{"leader", e.Leader, "epoch", e.Epoch, "offset", e.Offset}
+	if e.Bytes > 0 {
+		attrs = append(attrs, "bytes", e.Bytes)
+	}
+	if e.Err != nil {
+		attrs = append(attrs, "error", e.Err)
+	}
+	f.opt.Logger.Log(ctx, level, "replication: "+string(e.Kind), attrs...)
+	f.opt.OnEvent(e)
+}

@@ -1,0 +1,166 @@
+package follower
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/replication"
+)
+
+// session is one connection from its beginning to its end. It never returns nil.
+func (f *Follower) session(ctx context.Context) error {
+	l, answer, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	unhook := context.AfterFunc(ctx, func() { l.conn.Close() })
+	defer unhook()
+	f.progress(func(p *replication.Progress) { p.Answered(answer, f.opt.Now()) })
+
+	caughtUp := make(chan struct{}, 1)
+	acks := make(chan struct{})
+	go func() {
+		defer close(acks)
+		cancel(f.sendAcks(ctx, l, caughtUp))
+	}()
+	err = f.follow(ctx, l, answer, caughtUp)
+	cancel(err) // what ended ctx first stays its cause
+	l.conn.Close()
+	<-acks
+	// A divergence outweighs all that may have happened beside it.
+	if errors.Is(err, ErrDiverged) {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// follow takes what was granted. It never returns nil.
+func (f *Follower) follow(ctx context.Context, l *link, a replication.Answer, caughtUp chan<- struct{}) error {
+	if a.Full {
+		if err := f.takeBase(ctx, l, a); err != nil {
+			return fmt.Errorf("full resync from leader %s: %w", f.opt.Leader, err)
+		}
+	} else {
+		f.emit(ctx, Event{Kind: EventContinue})
+	}
+	if err := f.takeLog(ctx, l, caughtUp); err != nil {
+		return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
+	}
+	return nil
+}
+
+// takeBase has the store take the base, all of it and nothing behind it.
+func (f *Follower) takeBase(ctx context.Context, l *link, a replication.Answer) error {
+	f.emit(ctx, Event{Kind: EventFull, Bytes: a.Size})
+	base := &baseReader{f: f, r: l.r, left: a.Size}
+	if err := f.opt.Store.Reset(ctx, a.Epoch, a.Start, a.Size, base); err != nil {
+		return err
+	}
+	if base.left > 0 {
+		return fmt.Errorf("%w: the store left %d bytes of the base unread", replication.ErrProtocol, base.left)
+	}
+	pos, _ := f.opt.Store.Position()
+	if want := (aof.Position{Epoch: a.Epoch, Offset: a.Start.Offset}); pos != want {
+		return fmt.Errorf("%w: the store is at %s %d after a base of %s %d",
+			replication.ErrProtocol, pos.Epoch, pos.Offset, want.Epoch, want.Offset)
+	}
+	f.needFull = false
+	f.progress(func(p *replication.Progress) { p.Installed(a.Epoch, a.Start) })
+	f.emit(ctx, Event{Kind: EventFullDone, Bytes: a.Size})
+	return nil
+}
+
+// baseReader gives out a base and counts it.
+type baseReader struct {
+	f    *Follower
+	r    io.Reader
+	left int64
+}
+
+// Read reads from the base; at its end it returns io.EOF.
+func (b *baseReader) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	b.f.progress(func(p *replication.Progress) { p.BaseReceived(int64(n)) })
+	if err == io.EOF && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// takeLog applies batches as they come.
+func (f *Follower) takeLog(ctx context.Context, l *link, caughtUp chan<- struct{}) error {
+	pos, _ := f.opt.Store.Position()
+	frames := replication.NewBatchReader(l.r, pos.Offset, f.opt.MaxBatch)
+	behind := true
+	for {
+		if behind && f.Status().CaughtUp {
+			behind = false
+			caughtUp <- struct{}{} // holds one
+			f.emit(ctx, Event{Kind: EventCaughtUp})
+		}
+		frame, err := frames.Next()
+		if err != nil {
+			return err
+		}
+		now := f.opt.Now()
+		f.progress(func(p *replication.Progress) { p.Heard(frame.Mark, now) })
+		if frame.Heartbeat {
+			err = f.compare(frame.Mark)
+		} else {
+			err = f.apply(ctx, frame.Batch)
+		}
+		if errors.Is(err, ErrDiverged) {
+			f.diverged(ctx, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// apply hands one batch to the store.
+func (f *Follower) apply(ctx context.Context, b aof.Batch) error {
+	if err := f.opt.Store.ApplyBatch(ctx, b); err != nil {
+		return fmt.Errorf("apply the batch that ends at offset %d: %w", b.Offset, err)
+	}
+	f.progress(func(p *replication.Progress) { p.Applied(b.Mark) })
+	return nil
+}
+
+// compare holds a heartbeat against the state here, if it speaks of the same
+// offset.
+func (f *Follower) compare(m aof.Mark) error {
+	pos, digest := f.opt.Store.Position()
+	if pos.Offset != m.Offset || digest == m.Digest {
+		return nil
+	}
+	return fmt.Errorf("offset %d: %w: digest %s here, %s there", m.Offset, ErrDiverged, digest, m.Digest)
+}
+
+// sendAcks acknowledges at once, every AckInterval and on caughtUp. It returns
+// when ctx ends or a write fails, never nil.
+func (f *Follower) sendAcks(ctx context.Context, l *link, caughtUp <-chan struct{}) error {
+	tick := time.NewTicker(f.opt.AckInterval)
+	defer tick.Stop()
+	for {
+		ack := replication.Ack{Offset: f.Status().Offset, Synced: f.opt.Synced()}
+		if err := l.write(ack.Append(nil)); err != nil {
+			return fmt.Errorf("acknowledge to leader %s: %w", f.opt.Leader, err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		case <-caughtUp:
+		}
+	}
+}

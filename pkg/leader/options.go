@@ -1,0 +1,89 @@
+package leader
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/replication"
+)
+
+// Log is what the leader needs of the log; *aof.Log is one.
+type Log interface {
+	// Position returns the epoch and where the log ends.
+	Position() aof.Position
+	// Written returns the last batch that a tail can read.
+	Written() aof.Mark
+	// Tail reads from pos on, if the log has it and the digest there is d.
+	Tail(pos aof.Position, d aof.Digest) (*aof.Tail, error)
+	// OpenBase opens the newest base.
+	OpenBase() (*aof.BaseReader, error)
+}
+
+// Options configure a Leader.
+type Options struct {
+	// Log is what is served. Required.
+	Log Log
+	// ID is this server's id, so that it can refuse to be followed by itself.
+	// Empty: it cannot.
+	ID string
+	// HeartbeatInterval is the time between two heartbeats. Default 1 s.
+	HeartbeatInterval time.Duration
+	// WriteTimeout is how long a follower may take nothing at all of what is
+	// waiting for it. Default 60 s.
+	WriteTimeout time.Duration
+	// AckTimeout is how long a follower may say nothing. Default 60 s.
+	AckTimeout time.Duration
+	// MaxFollowers is how many may be connected. Default 64.
+	MaxFollowers int
+	// Now is the wall clock, for times that are told. Default time.Now.
+	Now func() time.Time
+	// Logger hears of followers that come and go. Default: none.
+	Logger *slog.Logger
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	if o.HeartbeatInterval == 0 {
+		o.HeartbeatInterval = time.Second
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = time.Minute
+	}
+	if o.AckTimeout == 0 {
+		o.AckTimeout = time.Minute
+	}
+	if o.MaxFollowers == 0 {
+		o.MaxFollowers = 64
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate lists every fault.
+func (o *Options) Validate() error {
+	var faults []error
+	if o.Log == nil {
+		faults = append(faults, errors.New("leader: no log"))
+	}
+	if o.ID != "" && !replication.ValidID(o.ID) {
+		faults = append(faults, fmt.Errorf("leader: server id %.64q: want printable bytes without spaces", o.ID))
+	}
+	for name, d := range map[string]time.Duration{
+		"heartbeat interval": o.HeartbeatInterval, "write timeout": o.WriteTimeout, "ack timeout": o.AckTimeout,
+	} {
+		if d <= 0 {
+			faults = append(faults, fmt.Errorf("leader: %s %s: want more than 0", name, d))
+		}
+	}
+	if o.MaxFollowers < 0 {
+		faults = append(faults, fmt.Errorf("leader: max followers %d: want 1 or more", o.MaxFollowers))
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,221 @@
+package metrics
+
+import (
+	"runtime/metrics"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// evenkeel shows the metrics of our own. It is unchecked (it describes
+// nothing), since which metrics there are depends on what a server is.
+type evenkeel struct {
+	opts     Options
+	commands *commands
+
+	duration, errors                             *prometheus.Desc
+	resident, heap, usage, workingSet, limit     *prometheus.Desc
+	ready                                        *prometheus.Desc
+	logBytes, logFiles, offset, synced           *prometheus.Desc
+	diskFree, writable                           *prometheus.Desc
+	state, lagBytes, lagSeconds, digest          *prometheus.Desc
+	received, reconnects, resyncs, divergences   *prometheus.Desc
+	followers, maxLag, sent                      *prometheus.Desc
+	compacting, failures, cause                  *prometheus.Desc
+	connections, accepted, rejected              *prometheus.Desc
+	objects, collections, hooks, expired, weight *prometheus.Desc
+	info                                         *prometheus.Desc
+}
+
+func newEvenkeel(o Options, cs *commands) *evenkeel {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("evenkeel_"+name, help, labels, nil)
+	}
+	return &evenkeel{
+		opts: o, commands: cs,
+		duration:   d("command_duration_seconds", "Duration of commands, from the whole request to the whole reply.", "command"),
+		errors:     d("command_errors_total", "Commands that were answered with an error.", "command"),
+		resident:   d("memory_resident_bytes", "Resident memory of the process."),
+		heap:       d("memory_heap_bytes", "Memory of live and not yet collected objects on the heap."),
+		usage:      d("memory_cgroup_usage_bytes", "Memory that the cgroup accounts for, page cache included."),
+		workingSet: d("memory_cgroup_working_set_bytes", "The cgroup's usage without inactive page cache: what evictions go by."),
+		limit:      d("memory_cgroup_limit_bytes", "The smallest memory limit that applies to the cgroup; missing when there is none."),
+		ready:      d("ready", "Whether the readiness probe passes."),
+
+		logBytes: d("log_bytes", "Size of the log's files on disk, by kind.", "kind"),
+		logFiles: d("log_files", "Number of the log's files, by kind.", "kind"),
+		offset:   d("log_offset_bytes", "Logical offset of the end of the log; compactions do not change it."),
+		synced:   d("log_synced_offset_bytes", "Logical offset up to which the log is synced to disk."),
+		diskFree: d("log_disk_free_bytes", "Free space on the log's disk."),
+		writable: d("log_writable", "Whether the log takes writes."),
+
+		state:       d("follower_state", "1 for the state that the follower is in.", "state"),
+		lagBytes:    d("replication_lag_bytes", "Log that the leader has and this follower has not applied."),
+		lagSeconds:  d("replication_lag_seconds", "Age of this follower's state."),
+		digest:      d("replication_digest_equal", "Whether the follower's state is not known to differ from the leader's."),
+		received:    d("replication_received_bytes_total", "Bytes received from leaders."),
+		reconnects:  d("replication_reconnects_total", "Connections to a leader after the first."),
+		resyncs:     d("replication_resyncs_total", "Beginnings of a stream: going on at the follower's offset, or with a full snapshot.", "kind"),
+		divergences: d("replication_divergences_total", "Times that the follower's digest differed from the leader's."),
+		followers:   d("replication_followers", "Connected followers."),
+		maxLag:      d("replication_followers_max_lag_bytes", "Log that the follower furthest behind has not acknowledged."),
+		sent:        d("replication_sent_bytes_total", "Bytes sent to followers."),
+
+		compacting: d("compaction_running", "Whether a compaction runs."),
+		failures:   d("compaction_failures_in_a_row", "Compactions that have failed since the last that succeeded."),
+		cause:      d("compaction_decision", "1 for the rule that decided at the last check; due: it compacts.", "cause"),
+
+		connections: d("connections", "Open client connections."),
+		accepted:    d("connections_accepted_total", "Client connections accepted."),
+		rejected:    d("connections_rejected_total", "Client connections turned away, by reason.", "reason"),
+
+		objects:     d("objects", "Objects in all collections."),
+		collections: d("collections", "Collections."),
+		hooks:       d("hooks", "Hooks and channels."),
+		expired:     d("expired_objects_total", "Objects deleted because their time to live ran out."),
+		weight:      d("objects_weight_bytes", "Estimated memory of the objects of all collections."),
+		info:        d("info", "Always 1; tells the server.", "id", "version"),
+	}
+}
+
+// Describe describes nothing: see the type.
+func (e *evenkeel) Describe(chan<- *prometheus.Desc) {}
+
+// sink sends values of one scrape.
+type sink chan<- prometheus.Metric
+
+func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// known sends a gauge unless the value is below 0, which means unknown.
+func (s sink) known(d *prometheus.Desc, v int64) {
+	if v >= 0 {
+		s.gauge(d, float64(v))
+	}
+}
+
+func (s sink) flag(d *prometheus.Desc, on bool, labels ...string) {
+	v := 0.0
+	if on {
+		v = 1
+	}
+	s.gauge(d, v, labels...)
+}
+
+// text makes a label value that Prometheus takes.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// Collect asks the sources that there are.
+func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
+	out, from := sink(ch), e.opts.Sources
+	e.collectCommands(out)
+	e.collectMemory(out)
+	if from.Ready != nil {
+		out.flag(e.ready, from.Ready())
+	}
+	if from.Log != nil {
+		e.collectLog(out, from.Log())
+	}
+	if from.Replication != nil {
+		e.collectReplication(out, from.Replication())
+	}
+	if from.Compaction != nil {
+		c := from.Compaction()
+		out.flag(e.compacting, c.Running)
+		out.gauge(e.failures, float64(c.Failures))
+		if c.Cause != "" {
+			out.gauge(e.cause, 1, text(c.Cause))
+		}
+	}
+	if from.Connections != nil {
+		c := from.Connections()
+		out.gauge(e.connections, float64(c.Open))
+		out.counter(e.accepted, c.Accepted)
+		for _, r := range c.Rejected {
+			out.counter(e.rejected, r.Count, text(r.Reason))
+		}
+	}
+	if from.Data != nil {
+		d := from.Data()
+		out.gauge(e.objects, float64(d.Objects))
+		out.gauge(e.weight, float64(d.WeightBytes))
+		out.gauge(e.collections, float64(d.Collections))
+		out.gauge(e.hooks, float64(d.Hooks))
+		out.counter(e.expired, d.Expired)
+	}
+	if from.Server != nil {
+		s := from.Server()
+		out.gauge(e.info, 1, text(s.ID), text(s.Version))
+	}
+}
+
+func (e *evenkeel) collectCommands(out sink) {
+	for _, c := range e.commands.sorted {
+		counts, total := c.read()
+		if total == 0 {
+			continue // a series for each command that was never sent would be noise
+		}
+		out <- prometheus.MustNewConstHistogram(e.duration, total, float64(c.nanos.Load())/1e9, c.scale.cumulative(counts), c.name)
+		out.counter(e.errors, c.failed.Load(), c.name)
+	}
+}
+
+func (e *evenkeel) collectMemory(out sink) {
+	m := ReadMemory(e.opts.Root)
+	out.known(e.resident, m.Resident)
+	out.known(e.usage, m.CgroupUsage)
+	out.known(e.workingSet, m.WorkingSet)
+	out.known(e.limit, m.CgroupLimit)
+	heap, _ := heapBytes()
+	out.gauge(e.heap, float64(heap))
+}
+
+// heapBytes reads the heap's objects and what the runtime gave back to the
+// system, without stopping the world.
+func heapBytes() (objects, released uint64) {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64(), s[1].Value.Uint64()
+}
+
+func (e *evenkeel) collectLog(out sink, l Log) {
+	for _, f := range l.Files {
+		out.gauge(e.logBytes, float64(f.Bytes), text(f.Kind))
+		out.gauge(e.logFiles, float64(f.Files), text(f.Kind))
+	}
+	out.gauge(e.offset, float64(l.Offset))
+	out.gauge(e.synced, float64(l.SyncedOffset))
+	out.known(e.diskFree, l.FreeBytes)
+	out.flag(e.writable, l.Writable)
+}
+
+func (e *evenkeel) collectReplication(out sink, r Replication) {
+	out.gauge(e.followers, float64(r.Leading.Followers))
+	out.gauge(e.maxLag, float64(r.Leading.MaxLagBytes))
+	out.counter(e.sent, r.Leading.Sent)
+	if !r.Follower {
+		return
+	}
+	for _, state := range e.opts.FollowerStates {
+		out.flag(e.state, state == r.State, state)
+	}
+	if !slices.Contains(e.opts.FollowerStates, r.State) {
+		out.gauge(e.state, 1, Other)
+	}
+	out.known(e.lagBytes, r.LagBytes)
+	if r.Lag >= 0 {
+		out.gauge(e.lagSeconds, r.Lag.Seconds())
+	}
+	out.flag(e.digest, r.DigestEqual)
+	out.counter(e.received, r.Received)
+	out.counter(e.reconnects, r.Reconnects)
+	out.counter(e.resyncs, r.Continued, "continue")
+	out.counter(e.resyncs, r.FullResyncs, "full")
+	out.counter(e.divergences, r.Divergences)
+}

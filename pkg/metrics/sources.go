@@ -1,0 +1,114 @@
+package metrics
+
+import (
+	"iter"
+	"time"
+)
+
+// Sources report the numbers; each is called once or twice a scrape from the
+// goroutine of that scrape, and may be nil.
+// Counts are since the process began, sizes are bytes, unless said otherwise.
+type Sources struct {
+	Ready       func() bool // would the readiness probe pass?
+	Log         func() Log
+	Replication func() Replication
+	Compaction  func() Compaction
+	Connections func() Connections
+	Data        func() Data
+	Collections iter.Seq[Collection] // all collections, in any order
+	Server      func() Server
+}
+
+// Log is the append-only log.
+type Log struct {
+	Files        []LogFiles // by kind: base, segment, active, …; each kind once
+	Bytes        int64      // base and segments: what a replay would read
+	Offset       int64      // logical, of the last command
+	SyncedOffset int64      // logical, up to which the log is on disk
+	FreeBytes    int64      // on the log's disk; below 0: unknown
+	Writable     bool
+}
+
+// LogFiles are the files of one kind.
+type LogFiles struct {
+	Kind  string // one of a few fixed words
+	Files int
+	Bytes int64
+}
+
+// Replication is the state of a follower, or of a leader's followers.
+type Replication struct {
+	Follower bool // false: this is a leader, and the fields up to Leading are ignored
+
+	State        string        // one of Options.FollowerStates
+	Following    string        // the leader's address
+	CaughtUp     bool          // the leader's log was reached on this connection
+	CaughtUpOnce bool          // it was reached since the process began
+	LagBytes     int64         // of log; below 0: unknown
+	Lag          time.Duration // below 0: unknown
+	DigestEqual  bool
+	Received     uint64 // bytes from leaders
+	Reconnects   uint64
+	Continued    uint64 // resyncs that went on at our offset
+	FullResyncs  uint64 // resyncs that sent a snapshot
+	Divergences  uint64 // digests that differed
+
+	Leading Leading // a follower may have followers too
+}
+
+// Leading is what a server does for its followers.
+type Leading struct {
+	Followers   int
+	MaxLagBytes int64  // of the one furthest behind; 0 without followers
+	Sent        uint64 // bytes to followers
+}
+
+// Compaction is the compactor now; what a compaction took is told by
+// Metrics.ObserveCompaction.
+type Compaction struct {
+	Running  bool
+	Failures int    // in a row
+	Cause    string // the rule that decided at the last check: one of a few fixed words; "" before it
+}
+
+// Connections are the clients.
+type Connections struct {
+	Open     int
+	Accepted uint64
+	Rejected []Rejected // each reason once
+}
+
+// Rejected counts connections that were turned away for one reason.
+type Rejected struct {
+	Reason string // one of a few fixed words
+	Count  uint64
+}
+
+// Data is what the engine holds.
+type Data struct {
+	Objects     int64
+	Points      int64
+	Strings     int64
+	WeightBytes int64 // of all collections
+	Collections int
+	Hooks       int
+	Expired     uint64 // objects whose time to live ran out
+	Messages    uint64 // sent to subscribers, fences and hooks
+}
+
+// Collection is one collection, as STATS tells of it.
+type Collection struct {
+	Name        string
+	Objects     int64
+	Points      int64
+	Strings     int64
+	WeightBytes int64
+}
+
+// Server is what does not change, or rarely.
+type Server struct {
+	ID           string
+	Version      string
+	Started      time.Time
+	MaxHeapBytes int64 // maxmemory; 0: no limit
+}

@@ -1,0 +1,95 @@
+package node
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/settings"
+)
+
+var errReadOnly = reply.Plain("read only")
+
+// config is CONFIG GET, SET, REWRITE.
+func (c *call) config() error {
+	if len(c.args) < 2 {
+		return unknownCommand(c.args[0])
+	}
+	set := c.node.opt.Settings
+	switch strings.ToLower(c.args[1]) {
+	case "get":
+		if len(c.args) != 3 {
+			return reply.ErrNumArgs
+		}
+		c.properties(set.Match(c.args[2]))
+		return nil
+	case "set":
+		if len(c.args) != 4 {
+			return reply.ErrNumArgs
+		}
+		if err := set.Set(strings.Clone(c.args[2]), strings.Clone(c.args[3])); err != nil {
+			if errors.Is(err, settings.ErrUnknown) {
+				return reply.Plain("Unsupported CONFIG parameter: " + c.args[2])
+			}
+			return reply.Plain(err.Error())
+		}
+	case "rewrite":
+		if len(c.args) != 2 {
+			return reply.ErrNumArgs
+		}
+		if err := set.Rewrite(); err != nil {
+			return reply.Plain(err.Error())
+		}
+	default:
+		return unknownCommand(c.args[0] + " " + c.args[1])
+	}
+	c.out.OK()
+	return nil
+}
+
+func (c *call) properties(found map[string]string) {
+	names := slices.Sorted(maps.Keys(found))
+	if !c.out.JSON {
+		c.out.Array(2 * len(names))
+		for _, name := range names {
+			c.out.Bulk(name)
+			c.out.Bulk(found[name])
+		}
+		return
+	}
+	c.out.OK()
+	c.out.Member("properties")
+	c.out.Buf = append(c.out.Buf, '{')
+	for i, name := range names {
+		if i > 0 {
+			c.out.Buf = append(c.out.Buf, ',')
+		}
+		c.out.String(name)
+		c.out.Buf = append(c.out.Buf, ':')
+		c.out.String(found[name])
+	}
+	c.out.Buf = append(c.out.Buf, '}')
+}
+
+// readonly is READONLY yes|no. It outlives a restart.
+func (c *call) readonly() error {
+	if len(c.args) != 2 {
+		return reply.ErrNumArgs
+	}
+	var on bool
+	switch c.args[1] {
+	case "yes":
+		on = true
+	case "no":
+	default:
+		return reply.InvalidArgument(c.args[1])
+	}
+	if err := c.node.opt.Settings.SetReadOnly(on); err != nil {
+		return reply.Plain(err.Error())
+	}
+	c.node.role.refuse()
+	c.out.OK()
+	return nil
+}

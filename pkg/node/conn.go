@@ -1,0 +1,329 @@
+package node
+
+import (
+	"cmp"
+	"crypto/subtle"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/settings"
+	"evenkeel/pkg/store"
+)
+
+const passProperty = settings.RequirePass
+
+var (
+	errAuthRequired = reply.Plain("authentication required")
+	errPassword     = reply.Plain("invalid password")
+	errNoClient     = reply.Plain("No such client")
+	errClientName   = reply.Plain("Client names cannot contain spaces, newlines or special characters.")
+	errClientUsage  = reply.Plain("Syntax error, try CLIENT (LIST | KILL | GETNAME | SETNAME)")
+	errTimeout      = reply.Plain("timeout")
+)
+
+// ownCommands is the table of the node's own commands.
+func ownCommands() []*entry {
+	return []*entry{
+		{name: "ping", run: (*call).ping, open: true, free: true},
+		{name: "echo", run: (*call).echo, open: true, free: true},
+		{name: "output", run: (*call).output, open: true, free: true},
+		{name: "auth", run: (*call).auth, open: true, free: true},
+		{name: "quit", run: (*call).quit, open: true, free: true},
+		{name: "timeout", run: (*call).timeout},
+		{name: "client", run: (*call).client, free: true},
+		{name: "config", run: (*call).config, free: true},
+		{name: "readonly", run: (*call).readonly, free: true},
+		{name: "server", run: (*call).serverStats},
+		{name: "info", run: (*call).info},
+		{name: "role", run: (*call).role},
+		{name: "healthz", run: (*call).healthz, open: true},
+		{name: "gc", run: (*call).gc, free: true},
+		{name: "aofshrink", run: (*call).aofshrink, free: true},
+		{name: "aofmd5", run: (*call).aofmd5, free: true},
+		{name: "aof", run: (*call).aof, free: true},
+		{name: "follow", run: (*call).follow, free: true},
+		{name: "slaveof", run: (*call).follow, free: true},
+		{name: "replconf", run: (*call).replconf, free: true},
+		{name: "replicate", run: (*call).replicate, free: true},
+	}
+}
+
+func (c *call) ping() error {
+	switch {
+	case c.out.JSON:
+		text := "pong"
+		if len(c.args) > 1 {
+			text = c.args[1]
+		}
+		c.out.OK()
+		c.out.Member("ping")
+		c.out.String(text)
+	case len(c.args) > 1:
+		c.out.Bulk(c.args[1])
+	default:
+		c.out.Simple("PONG")
+	}
+	return nil
+}
+
+func (c *call) echo() error {
+	switch {
+	case c.out.JSON:
+		text := "pong"
+		if len(c.args) > 1 {
+			text = c.args[1]
+		}
+		c.out.OK()
+		c.out.Member("echo")
+		c.out.String(text)
+	case len(c.args) > 1:
+		c.out.Bulk(c.args[1])
+	default:
+		c.out.Simple("PONG")
+	}
+	return nil
+}
+
+// ok answers OK.
+func (c *call) ok() error {
+	c.out.OK()
+	return nil
+}
+
+func (c *call) output() error {
+	switch len(c.args) {
+	case 1:
+		if c.out.JSON {
+			c.out.OK()
+			c.out.Member("output")
+			c.out.String("json")
+		} else {
+			c.out.Bulk("resp")
+		}
+		return nil
+	case 2:
+	default:
+		return reply.ErrNumArgs
+	}
+	switch strings.ToLower(c.args[1]) {
+	case "json":
+		c.out.JSON = true
+	case "resp":
+		c.out.JSON = false
+	default:
+		return reply.InvalidArgument(c.args[1])
+	}
+	return c.ok()
+}
+
+func (c *call) auth() error {
+	pass := c.node.opt.Settings.Get(passProperty)
+	given := ""
+	if len(c.args) > 1 {
+		given = strings.TrimSpace(c.args[1])
+	}
+	if pass == "" || subtle.ConstantTimeCompare([]byte(given), []byte(pass)) != 1 {
+		return errPassword
+	}
+	c.authed = true
+	return c.ok()
+}
+
+func (c *call) quit() error {
+	c.batch.verdict.Close = true
+	return c.ok()
+}
+
+// timeout runs a data command that must end within so many seconds.
+func (c *call) timeout() error {
+	if len(c.args) < 3 || c.args[1] == "" {
+		return reply.ErrNumArgs
+	}
+	secs, err := strconv.ParseFloat(c.args[1], 64)
+	if err != nil || !(secs >= 0) {
+		return reply.InvalidArgument(c.args[1])
+	}
+	inner := c.node.lookup(c.args[2])
+	if inner == nil || inner.spec == nil {
+		return unknownCommand(c.args[2])
+	}
+	if inner.spec.Write != nil && inner.name != "jdel" {
+		return reply.Plain("timeout not supported for '" + inner.name + "'")
+	}
+	return c.bounded(inner, time.Duration(min(secs, 1e9)*float64(time.Second)))
+}
+
+// bounded carries out a data command within d.
+func (c *call) bounded(e *entry, d time.Duration) error {
+	b := &c.batch
+	c.finished = true
+	req := command.Request{Args: c.args[2:], Name: e.name}
+	if e.spec.Write != nil {
+		c.wrote = true
+		if offset := c.node.opt.Store.Write([]store.Write{{Spec: e.spec, Request: req}}, c.out); offset > 0 {
+			b.offset = offset
+		}
+		return nil
+	}
+	end := b.started.Add(d)
+	req.Pause = func() error {
+		if !time.Now().Before(end) {
+			return errTimeout
+		}
+		return nil
+	}
+	if err := req.Pause(); err != nil {
+		return err
+	}
+	c.node.opt.Store.Read(e.spec, &req, c.out)
+	return req.Pause()
+}
+
+// client is CLIENT LIST, KILL, GETNAME, SETNAME.
+func (c *call) client() error {
+	if len(c.args) < 2 {
+		return reply.ErrNumArgs
+	}
+	switch strings.ToLower(c.args[1]) {
+	case "list":
+		return c.clientList()
+	case "getname":
+		return c.clientGetName()
+	case "setname":
+		return c.clientSetName()
+	case "kill":
+		return c.clientKill()
+	}
+	return errClientUsage
+}
+
+func (c *call) clientGetName() error {
+	if len(c.args) != 2 {
+		return reply.ErrNumArgs
+	}
+	if c.out.JSON {
+		c.out.OK()
+		c.out.Member("name")
+		c.out.String(c.clientName())
+	} else {
+		c.out.Bulk(c.clientName())
+	}
+	return nil
+}
+
+func (s *session) clientName() string {
+	if p := s.name.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+func (c *call) clientSetName() error {
+	if len(c.args) != 3 {
+		return reply.ErrNumArgs
+	}
+	for _, b := range []byte(c.args[2]) {
+		if b < '!' || b > '~' {
+			return errClientName
+		}
+	}
+	name := strings.Clone(c.args[2])
+	c.session.name.Store(&name)
+	return c.ok()
+}
+
+// clientList lists all connections by their ids.
+func (c *call) clientList() error {
+	if len(c.args) != 2 {
+		return reply.ErrNumArgs
+	}
+	now := time.Now()
+	if c.out.JSON {
+		c.out.OK()
+		c.out.Member("list")
+		c.out.Buf = append(c.out.Buf, '[')
+		for i, s := range c.node.list() {
+			if i > 0 {
+				c.out.Buf = append(c.out.Buf, ',')
+			}
+			c.out.Buf = fmt.Appendf(c.out.Buf, `{"addr":%q,"age":%d,"id":%d,"idle":%d,"name":%q}`,
+				s.addr(), s.age(now), s.conn.ID(), s.idle(now), s.clientName())
+		}
+		c.out.Buf = append(c.out.Buf, ']')
+		return nil
+	}
+	var text []byte
+	for _, s := range c.node.list() {
+		text = fmt.Appendf(text, "id=%d addr=%s name=%s age=%d idle=%d\n",
+			s.conn.ID(), s.addr(), s.clientName(), s.age(now), s.idle(now))
+	}
+	c.out.Bulk(string(text))
+	return nil
+}
+
+// list returns all sessions, by their connections' ids.
+func (n *Node) list() []*session {
+	n.mu.Lock()
+	all := make([]*session, 0, len(n.sessions))
+	for _, s := range n.sessions {
+		all = append(all, s)
+	}
+	n.mu.Unlock()
+	slices.SortFunc(all, func(a, b *session) int { return cmp.Compare(a.conn.ID(), b.conn.ID()) })
+	return all
+}
+
+func (s *session) addr() string { return s.conn.RemoteAddr().String() }
+
+func (s *session) age(now time.Time) int64 { return int64(now.Sub(s.conn.Opened()).Seconds()) }
+
+func (s *session) idle(now time.Time) int64 {
+	return max(0, int64(now.Sub(s.conn.LastCommand()).Seconds()))
+}
+
+// clientKill ends a connection, named by address or by id.
+func (c *call) clientKill() error {
+	var by, value string
+	switch len(c.args) {
+	case 3:
+		by, value = "addr", c.args[2]
+		if low := strings.ToLower(value); low == "addr" || low == "id" {
+			return reply.ErrNumArgs
+		}
+	case 4:
+		by, value = strings.ToLower(c.args[2]), c.args[3]
+		if by != "addr" && by != "id" {
+			return reply.ErrNumArgs
+		}
+	default:
+		return reply.ErrNumArgs
+	}
+	for _, s := range c.node.list() {
+		if by == "addr" && s.addr() == value || by == "id" && strconv.FormatInt(s.conn.ID(), 10) == value {
+			if s == c.session {
+				c.batch.verdict.Close = true
+			} else {
+				s.conn.Kill()
+			}
+			return c.ok()
+		}
+	}
+	return errNoClient
+}
+
+// errNoFences refuses new hooks and channels: a fence that never fires would be
+// worse than none. Those of an adopted log or of a leader are kept.
+var errNoFences = reply.Plain("fences are not served by this version; hooks and channels of an adopted log are kept but do not fire")
+
+// noFences is SETHOOK and SETCHAN.
+func (c *call) noFences() error {
+	if err := c.node.opt.Store.Refusal(); err != nil {
+		return err
+	}
+	return errNoFences
+}

@@ -1,0 +1,168 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // AOFMD5 is a checksum by definition of the protocol, no protection
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/replication"
+)
+
+var errPosition = reply.Plain("pos is too big, must be less that the aof_size of leader") // as clients know it
+
+// aofshrink starts a compaction. As in Tile38 the answer says that it has
+// begun, not that it is done; one that runs already is as good.
+func (c *call) aofshrink() error {
+	if err := c.node.opt.Compactor.Trigger(); err != nil && !errors.Is(err, compactor.ErrRunning) {
+		return reply.Plain(err.Error())
+	}
+	c.out.OK()
+	return nil
+}
+
+// position reads a position or a length, in bytes.
+func position(arg string) (int64, error) {
+	n, err := strconv.ParseInt(arg, 10, 64)
+	if err != nil || n < 0 {
+		return 0, reply.InvalidArgument(arg)
+	}
+	return n, nil
+}
+
+// aofmd5 is AOFMD5 pos size: the checksum of a piece of the log as Tile38 sees
+// it, the commands alone.
+func (c *call) aofmd5() error {
+	if len(c.args) != 3 {
+		return reply.ErrNumArgs
+	}
+	pos, err := position(c.args[1])
+	if err != nil {
+		return err
+	}
+	size, err := position(c.args[2])
+	if err != nil {
+		return err
+	}
+	sum, err := c.checksum(pos, size)
+	if err != nil {
+		return err
+	}
+	if c.out.JSON {
+		c.out.OK()
+		c.out.Member("md5")
+		c.out.String(sum)
+		return nil
+	}
+	c.out.Simple(sum)
+	return nil
+}
+
+func (c *call) checksum(pos, size int64) (string, error) {
+	h := md5.New() //nolint:gosec // see above
+	if size > 0 {
+		r, err := c.node.opt.Log.PayloadReader(pos)
+		if err != nil {
+			return "", errEOF
+		}
+		defer func() { _ = r.Close() }()
+		if _, err := io.CopyN(h, r, size); err != nil {
+			return "", errEOF
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+var errEOF = &reply.Error{JSON: "EOF", RESP: "EOF"}
+
+// aof is AOF pos: the connection becomes a stream of the log's commands.
+func (c *call) aof() error {
+	if len(c.args) != 2 {
+		return reply.ErrNumArgs
+	}
+	pos, err := position(c.args[1])
+	if err != nil {
+		return err
+	}
+	if pos > c.node.opt.Log.PayloadSize() {
+		return errPosition
+	}
+	r, err := c.node.opt.Log.PayloadReader(pos)
+	if err != nil {
+		return reply.Plain(err.Error())
+	}
+	c.finished = true
+	c.out.Simple("OK")
+	c.batch.verdict.Hijack = func(ctx context.Context, h proxy.Hijacked) error {
+		defer func() { _ = r.Close() }()
+		return streamCommands(ctx, h, r)
+	}
+	return nil
+}
+
+// streamCommands sends what next returns until ctx or the client ends it: the
+// client sends nothing but the end of the connection.
+func streamCommands(ctx context.Context, h proxy.Hijacked, r *aof.PayloadReader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hungUp := make(chan struct{})
+	go func() {
+		defer close(hungUp)
+		defer cancel()
+		var b [1]byte
+		_, _ = h.Conn.Read(b[:]) // anything ends the stream
+	}()
+	err := copyCommands(ctx, h.Conn, r)
+	_ = h.Conn.Close()
+	<-hungUp
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// copyCommands copies what is in the log, and what comes, until ctx ends.
+func copyCommands(ctx context.Context, w io.Writer, r *aof.PayloadReader) error {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return fmt.Errorf("AOF stream: %w", err)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			err = r.Wait(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("AOF stream: %w", err)
+		}
+	}
+}
+
+// replicate is REPLICATE: the connection becomes the stream of an Evenkeel
+// follower.
+func (c *call) replicate() error {
+	hello, err := replication.ParseHello(c.args)
+	if err != nil {
+		return reply.Plain(err.Error())
+	}
+	if c.node.role.status() != nil {
+		return errChained
+	}
+	c.finished = true
+	lead := c.node.opt.Leader
+	c.batch.verdict.Hijack = func(ctx context.Context, h proxy.Hijacked) error {
+		r := io.MultiReader(bytes.NewReader(h.Reader.Buffered()), h.Conn)
+		return lead.Serve(ctx, h.Conn, r, hello)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/leader"
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/settings"
+	"evenkeel/pkg/store"
+)
+
+// TileVersion is the version of Tile38 whose wire protocol the node speaks,
+// and what SERVER and INFO report as the version: clients look at it.
+const TileVersion = "1.37.0"
+
+// Options are the parts that a node stands on, and its settings.
+type Options struct {
+	Store     *store.Store
+	Log       *aof.Log
+	Compactor *compactor.Compactor
+	Leader    *leader.Leader
+	Settings  *settings.Settings
+	// Observe hears of every command: a name of the command table or "other",
+	// the time from its start until its answer could be sent, and whether it
+	// failed.
+	Observe func(name string, d time.Duration, failed bool)
+	// Follow is the leader, host:port, whatever the settings say; "": as they say.
+	Follow string
+	// ListenPort is what a follower tells its leader.
+	ListenPort int
+	// MaxLag is how far behind a follower may be and still be ready. Default
+	// 5 s.
+	MaxLag time.Duration
+	Logger *slog.Logger
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	if o.Observe == nil {
+		o.Observe = func(string, time.Duration, bool) {}
+	}
+	if o.MaxLag == 0 {
+		o.MaxLag = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Node serves the embedded engine. It is a proxy.Backend.
+type Node struct {
+	opt     Options
+	table   map[string]*entry // by name in lower and in upper case
+	started time.Time
+	role    role
+	drain   atomic.Bool
+	collect chan struct{} // GC asks for a collection
+
+	commands atomic.Int64 // commands carried out
+	server   Server       // the listener's counts; set once by Attach
+
+	mu       sync.Mutex // guards sessions
+	sessions map[int64]*session
+}
+
+// Server is what the node asks the connections' owner for.
+type Server interface {
+	Stats() proxy.Stats
+}
+
+// entry is one command of the node's table: a data command (spec) or one of
+// the node's own (run).
+type entry struct {
+	name string
+	spec *command.Spec
+	run  handler
+	open bool // allowed before AUTH
+	free bool // allowed while a follower has not yet caught up
+}
+
+var _ proxy.Backend = (*Node)(nil)
+
+// New makes a node. Run must be called for it to follow a leader.
+func New(opt Options) *Node {
+	opt.EnsureDefaults()
+	n := &Node{
+		opt:      opt,
+		table:    map[string]*entry{},
+		started:  time.Now(),
+		collect:  make(chan struct{}, 1),
+		sessions: map[int64]*session{},
+	}
+	for _, e := range ownCommands() {
+		n.add(e)
+	}
+	for _, spec := range opt.Store.Commands() {
+		n.add(&entry{name: spec.Name, spec: spec})
+	}
+	for _, name := range []string{"sethook", "setchan"} {
+		n.add(&entry{name: name, run: (*call).noFences})
+	}
+	n.role.init(n)
+	return n
+}
+
+func (n *Node) add(e *entry) {
+	n.table[e.name] = e
+	n.table[strings.ToUpper(e.name)] = e
+}
+
+// Attach tells the node who owns its connections, for INFO.
+func (n *Node) Attach(s Server) { n.server = s }
+
+// CommandNames lists the names that Observe can be called with, but "other".
+func (n *Node) CommandNames() []string {
+	var names []string
+	for name, e := range n.table {
+		if name == e.name {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// lookup finds a command by its name as it was sent, or nil.
+func (n *Node) lookup(name string) *entry {
+	if e := n.table[name]; e != nil {
+		return e
+	}
+	return n.table[strings.ToLower(name)]
+}
+
+// Run expires objects and follows the leader, if there is one, until ctx ends.
+func (n *Node) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { n.opt.Store.Expire(ctx) })
+	wg.Go(func() { n.role.run(ctx) })
+	wg.Go(func() { n.collectGarbage(ctx) })
+	wg.Wait()
+}
+
+// Open begins a connection's session.
+func (n *Node) Open(c *proxy.Conn) proxy.Session {
+	s := &session{node: n, conn: c}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sessions[c.ID()] = s
+	return s
+}
+
+func (n *Node) forget(s *session) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sessions, s.conn.ID())
+}

@@ -1,0 +1,479 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/redcon"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/follower"
+	"evenkeel/pkg/replication"
+	"evenkeel/pkg/settings"
+	"evenkeel/pkg/store"
+)
+
+var (
+	errNotLeader  = reply.Plain("not the leader")
+	errCatchingUp = reply.Plain("catching up to leader")
+	errFollowSelf = reply.Plain("cannot follow self")
+	errChained    = reply.Plain("cannot follow a follower")
+)
+
+// askTimeout bounds FOLLOW's question to the leader.
+const askTimeout = 5 * time.Second
+
+// role is whom the node follows, if anybody.
+type role struct {
+	node *Node
+
+	change sync.Mutex // held while the role changes; taken before mu
+
+	mu       sync.Mutex         // guards what follows
+	addr     string             // the leader's; "": the node is a leader
+	fol      *follower.Follower // follows addr; nil as long as that has not begun
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when fol's goroutine has ended
+	caughtUp bool          // it has caught up with this leader at least once
+}
+
+// init takes up the role in name, before the first client comes; run does the
+// rest.
+func (r *role) init(n *Node) {
+	r.node = n
+	r.addr = n.opt.Follow
+	if host, port := n.opt.Settings.Follow(); r.addr == "" && host != "" {
+		r.addr = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	r.refuse()
+}
+
+// run takes up the role that the settings name and keeps it until ctx ends.
+func (r *role) run(ctx context.Context) {
+	r.change.Lock()
+	if r.addr != "" {
+		if err := r.start(r.addr); err != nil {
+			r.node.opt.Logger.Error("cannot follow", "leader", r.addr, "err", err)
+		}
+	}
+	r.change.Unlock()
+	<-ctx.Done()
+	r.stop()
+}
+
+// follow makes the node a follower of addr, host:port; "" makes it a leader.
+func (r *role) follow(addr string) error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	if addr == r.leader() {
+		return nil // as Tile38: nothing changes
+	}
+	r.stop()
+	r.mu.Lock()
+	r.addr = addr
+	r.mu.Unlock()
+	if addr != "" {
+		if err := r.start(addr); err != nil {
+			return err
+		}
+	}
+	r.refuse()
+	return nil
+}
+
+// replica is the store as a follower writes to it.
+type replica struct{ *store.Store }
+
+// ApplyBatch says in the follower's terms that the states differ.
+func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
+	err := r.Store.ApplyBatch(ctx, b)
+	if errors.Is(err, store.ErrDigest) {
+		return fmt.Errorf("%w: %w", follower.ErrDiverged, err)
+	}
+	return err
+}
+
+// start begins to follow addr. The role's change lock is held.
+func (r *role) start(addr string) error {
+	opt := r.node.opt
+	fol, err := follower.New(follower.Options{
+		Leader:        addr,
+		Auth:          opt.Settings.Get(settings.LeaderAuth),
+		ID:            opt.Settings.ServerID(),
+		ListeningPort: opt.ListenPort,
+		Store:         replica{opt.Store},
+		Synced:        func() int64 { return opt.Log.Stats().Synced },
+		MaxLag:        opt.MaxLag,
+		Logger:        opt.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	// From here on no client may write: the log is the leader's.
+	opt.Store.Refuse(errNotLeader)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background()) // stop ends it
+	done := make(chan struct{})
+	r.fol, r.cancel, r.done, r.caughtUp = fol, cancel, done, false
+	go func() {
+		defer close(done)
+		if err := fol.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			opt.Logger.Error("follower ended", "leader", addr, "err", err)
+		}
+	}()
+	return nil
+}
+
+// stop ends the follower and waits for its end.
+func (r *role) stop() {
+	r.mu.Lock()
+	cancel, done := r.cancel, r.done
+	r.mu.Unlock()
+	if cancel == nil {
+		return
+	}
+	cancel()
+	<-done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fol, r.cancel, r.done = nil, nil, nil
+}
+
+// refuse tells the store what to answer to writes of clients.
+func (r *role) refuse() {
+	switch {
+	case r.leader() != "":
+		r.node.opt.Store.Refuse(errNotLeader)
+	case r.node.opt.Settings.ReadOnly():
+		r.node.opt.Store.Refuse(errReadOnly)
+	default:
+		r.node.opt.Store.Refuse(nil)
+	}
+}
+
+// leader returns the address of the leader, "" when the node is one.
+func (r *role) leader() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.addr
+}
+
+// status returns the follower's state, nil when the node is a leader.
+func (r *role) status() *replication.Status {
+	r.mu.Lock()
+	fol, addr := r.fol, r.addr
+	r.mu.Unlock()
+	switch {
+	case addr == "":
+		return nil
+	case fol == nil:
+		return &replication.Status{State: replication.Connecting, Leader: addr, LagSeconds: -1}
+	}
+	st := fol.Status()
+	return &st
+}
+
+// caughtUpOnce says whether the node has been level with its leader since it
+// began to follow it.
+func (r *role) caughtUpOnce() bool {
+	st := r.status()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st != nil && st.CaughtUp {
+		r.caughtUp = true
+	}
+	return r.caughtUp
+}
+
+// catchingUp is the answer to reads as long as they would show a state that
+// was never the leader's.
+func (r *role) catchingUp() error {
+	r.mu.Lock()
+	leading, once := r.addr == "", r.caughtUp
+	r.mu.Unlock()
+	if leading || once || r.caughtUpOnce() {
+		return nil
+	}
+	return errCatchingUp
+}
+
+// follow is FOLLOW host port and FOLLOW no one.
+func (c *call) follow() error {
+	if len(c.args) != 3 || c.args[1] == "" || c.args[2] == "" {
+		return reply.ErrNumArgs
+	}
+	host, port, addr := strings.Clone(c.args[1]), 0, ""
+	if strings.EqualFold(host, "no") && strings.EqualFold(c.args[2], "one") {
+		host = ""
+	} else {
+		n, err := strconv.ParseUint(c.args[2], 10, 16)
+		if err != nil {
+			return reply.InvalidArgument(c.args[2])
+		}
+		port = int(n)
+		addr = net.JoinHostPort(host, c.args[2])
+		if err := c.askLeader(addr); err != nil {
+			return err
+		}
+	}
+	if err := c.node.opt.Settings.SetFollow(host, port); err != nil {
+		return reply.Plain(err.Error())
+	}
+	if err := c.node.role.follow(addr); err != nil {
+		return reply.Plain(err.Error())
+	}
+	c.out.OK()
+	return nil
+}
+
+// askLeader finds out whether addr can be followed.
+func (c *call) askLeader(addr string) error {
+	set := c.node.opt.Settings
+	m, err := askServer(c.batch.ctx, addr, set.Get(settings.LeaderAuth))
+	if err != nil {
+		return reply.Plain("cannot follow: " + err.Error())
+	}
+	switch {
+	case m["id"] == "":
+		return reply.Plain("cannot follow: invalid id")
+	case m["id"] == set.ServerID():
+		return errFollowSelf
+	case m["following"] != "":
+		return errChained
+	}
+	return nil
+}
+
+// askServer asks a server for its SERVER members.
+func askServer(ctx context.Context, addr, auth string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	rd := bufio.NewReader(conn)
+	if auth != "" {
+		if _, err := ask(conn, rd, "auth", auth); err != nil {
+			return nil, err
+		}
+	}
+	return ask(conn, rd, "server")
+}
+
+// ask sends a command and reads the answer: names and values in turn.
+func ask(conn net.Conn, rd *bufio.Reader, args ...string) (map[string]string, error) {
+	b := redcon.AppendArray(nil, len(args))
+	for _, a := range args {
+		b = redcon.AppendBulkString(b, a)
+	}
+	if _, err := conn.Write(b); err != nil {
+		return nil, err
+	}
+	var answer []byte
+	for {
+		line, err := rd.ReadBytes('\n')
+		if err != nil {
+			return nil, fmt.Errorf("reading the answer to %s: %w", args[0], err)
+		}
+		answer = append(answer, line...)
+		if len(answer) > 1<<20 {
+			return nil, fmt.Errorf("the answer to %s has no end", args[0])
+		}
+		n, value := redcon.ReadNextRESP(answer)
+		if n == 0 {
+			continue
+		}
+		if value.Type == redcon.Error {
+			return nil, errors.New(string(value.Data))
+		}
+		return flat(value), nil
+	}
+}
+
+func flat(v redcon.RESP) map[string]string {
+	m := map[string]string{}
+	name, odd := "", false
+	v.ForEach(func(e redcon.RESP) bool {
+		if odd {
+			m[name] = string(e.Data)
+		} else {
+			name = string(e.Data)
+		}
+		odd = !odd
+		return true
+	})
+	return m
+}
+
+// followerHello is what a Tile38 follower says of itself with REPLCONF.
+type followerHello struct {
+	port int
+	ip   string
+}
+
+// replconf is REPLCONF listening-port N and ip-address A.
+func (c *call) replconf() error {
+	if len(c.args) != 3 {
+		return reply.ErrNumArgs
+	}
+	switch strings.ToLower(c.args[1]) {
+	case "listening-port":
+		n, err := strconv.ParseUint(c.args[2], 10, 16)
+		if err != nil {
+			return reply.InvalidArgument(c.args[2])
+		}
+		c.node.mu.Lock()
+		c.follower.port = int(n)
+		c.node.mu.Unlock()
+	case "ip-address":
+		c.node.mu.Lock()
+		defer c.node.mu.Unlock()
+		if c.follower.port == 0 {
+			return reply.Plain("cannot find follower")
+		}
+		c.follower.ip = strings.Clone(c.args[2])
+	default:
+		return reply.Plain("cannot find follower")
+	}
+	c.out.OK()
+	return nil
+}
+
+// peer is a follower as ROLE and INFO show it.
+type peer struct {
+	ip     string
+	port   int
+	offset int64
+}
+
+// peers lists the followers: those of Evenkeel's own protocol, and connections
+// that announced themselves with REPLCONF.
+func (n *Node) peers() []peer {
+	var all []peer
+	for _, f := range n.opt.Leader.Followers() {
+		host, _, _ := net.SplitHostPort(f.Addr)
+		all = append(all, peer{ip: host, port: f.ListeningPort, offset: f.Acked})
+	}
+	for _, s := range n.list() {
+		n.mu.Lock()
+		hello := s.follower
+		n.mu.Unlock()
+		if hello.port == 0 {
+			continue
+		}
+		if hello.ip == "" {
+			hello.ip, _, _ = net.SplitHostPort(s.addr())
+		}
+		all = append(all, peer{ip: hello.ip, port: hello.port})
+	}
+	return all
+}
+
+// role is ROLE.
+func (c *call) role() error {
+	st := c.node.role.status()
+	offset := c.node.opt.Log.Position().Offset
+	if st != nil {
+		c.roleFollower(st, offset)
+		return nil
+	}
+	peers := c.node.peers()
+	if c.out.JSON {
+		c.out.OK()
+		c.out.Member("role")
+		c.out.Buf = fmt.Appendf(c.out.Buf, `{"role":"master","offset":%d,"slaves":[`, offset)
+		for i, p := range peers {
+			if i > 0 {
+				c.out.Buf = append(c.out.Buf, ',')
+			}
+			c.out.Buf = fmt.Appendf(c.out.Buf, `{"ip":%q,"port":"%d","offset":"%d"}`, p.ip, p.port, p.offset)
+		}
+		c.out.Buf = append(c.out.Buf, "]}"...)
+		return nil
+	}
+	c.out.Array(3)
+	c.out.Bulk("master")
+	c.out.Buf = redcon.AppendInt(c.out.Buf, offset)
+	c.out.Array(len(peers))
+	for _, p := range peers {
+		c.out.Array(3)
+		c.out.Bulk(p.ip)
+		c.out.Bulk(strconv.Itoa(p.port))
+		c.out.Bulk(strconv.FormatInt(p.offset, 10))
+	}
+	return nil
+}
+
+// linkStates are the words of ROLE for what a follower is doing.
+var linkStates = map[replication.State]string{
+	replication.Connecting: "connect",
+	replication.FullResync: "sync",
+	replication.CatchingUp: "sync",
+	replication.Streaming:  "connected",
+}
+
+func (c *call) roleFollower(st *replication.Status, offset int64) {
+	host, port, _ := net.SplitHostPort(st.Leader)
+	p, _ := strconv.Atoi(port)
+	state := linkStates[st.State]
+	if c.out.JSON {
+		c.out.OK()
+		c.out.Member("role")
+		c.out.Buf = fmt.Appendf(c.out.Buf, `{"role":"slave","host":%q,"port":%d,"state":%q,"offset":%d}`, host, p, state, offset)
+		return
+	}
+	c.out.Array(5)
+	c.out.Bulk("slave")
+	c.out.Bulk(host)
+	c.out.Buf = redcon.AppendInt(c.out.Buf, int64(p))
+	c.out.Bulk(state)
+	c.out.Buf = redcon.AppendInt(c.out.Buf, offset)
+}
+
+// infoReplication is the section of INFO.
+func (n *Node) infoReplication(add func(string, any)) {
+	st := n.role.status()
+	if st == nil {
+		add("role", "master")
+	} else {
+		host, port, _ := net.SplitHostPort(st.Leader)
+		p, _ := strconv.Atoi(port)
+		add("role", "slave")
+		add("master_host", host)
+		add("master_port", p)
+		add("slave_repl_offset", n.opt.Log.Position().Offset)
+		if prio := n.opt.Settings.Get(settings.ReplicaPriority); prio != "" {
+			v, _ := strconv.Atoi(prio)
+			add("slave_priority", v)
+		}
+	}
+	for i, p := range n.peers() {
+		add(fmt.Sprintf("slave%d", i), fmt.Sprintf("ip=%s,port=%d,state=online", p.ip, p.port))
+	}
+	add("connected_slaves", len(n.opt.Leader.Followers()))
+}
+
+// Following returns the address of the leader, "" when the node is one.
+func (n *Node) Following() string { return n.role.leader() }
+
+// FollowerStatus returns what the node does as a follower, nil for a leader.
+func (n *Node) FollowerStatus() *replication.Status { return n.role.status() }
+
+// CaughtUpOnce says whether the node has been level with its leader.
+func (n *Node) CaughtUpOnce() bool { return n.role.caughtUpOnce() }

@@ -1,0 +1,270 @@
+package node
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/resp"
+	"evenkeel/pkg/store"
+)
+
+// session is one connection. Do is called by one goroutine; what CLIENT LIST
+// reads from others is atomic.
+type session struct {
+	node   *Node
+	conn   *proxy.Conn
+	name   atomic.Pointer[string] // CLIENT SETNAME
+	authed bool
+	json   bool
+
+	follower followerHello // what REPLCONF said, see role.go
+
+	batch batch // reused from pipeline to pipeline
+}
+
+// batch is one pipeline under way.
+type batch struct {
+	ctx     context.Context
+	out     reply.Reply
+	started time.Time
+	answers []answer
+	writes  []store.Write // consecutive data writes, not yet carried out
+	offset  int64         // the log must be committed up to here before out is sent
+	verdict proxy.Verdict
+}
+
+// answer says where in the output a command's answer ends.
+type answer struct {
+	name    string
+	end     int
+	write   bool
+	failed  bool
+	elapsed time.Duration
+}
+
+// call is one command of the node's own, while it runs.
+type call struct {
+	*session
+	args []string
+	name string // lower case
+	out  *reply.Reply
+
+	finished bool // the answer is complete as it stands in out
+	wrote    bool // the answer must wait for the log
+}
+
+// handler carries out a command; its error is the answer.
+type handler func(c *call) error
+
+// Close ends the session.
+func (s *session) Close() { s.node.forget(s) }
+
+// AppendError appends an error of the connection itself, in the output that
+// the client has chosen.
+func (s *session) AppendError(out []byte, text string) []byte {
+	r := reply.Reply{JSON: s.json, Buf: out}
+	r.Fail("", &reply.Error{JSON: text, RESP: text})
+	r.Finish(len(out), 0)
+	return r.Buf
+}
+
+// Do carries out a pipeline. Consecutive writes share one hold of the lock, and
+// the whole pipeline one commit of the log.
+func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]byte, proxy.Verdict) {
+	b := &s.batch
+	b.ctx = ctx
+	b.out = reply.Reply{JSON: s.json, Buf: out}
+	b.answers, b.writes = b.answers[:0], b.writes[:0]
+	b.offset = 0
+	b.verdict = proxy.Verdict{}
+	b.started = time.Now()
+	base := len(out)
+
+	done := 0
+	for i := range cmds {
+		s.one(cmds[i].Args)
+		done++
+		if b.verdict.Close || b.verdict.Hijack != nil || int64(len(b.out.Buf)) > s.conn.BatchOutput() {
+			break
+		}
+	}
+	s.flushWrites()
+	if b.offset > 0 {
+		if err := s.node.opt.Store.Commit(ctx, b.offset); err != nil {
+			s.disown(base, err)
+		}
+	}
+	s.observe()
+	s.json = b.out.JSON
+	b.verdict.Done = done
+	buf := b.out.Buf
+	b.out.Buf = nil
+	clear(b.writes)
+	return buf, b.verdict
+}
+
+// one takes the next command of the pipeline.
+func (s *session) one(args []string) {
+	b := &s.batch
+	e := s.node.lookup(args[0])
+	if err := s.admit(e, args); err != nil {
+		s.flushWrites()
+		s.fail(e, args, err)
+		return
+	}
+	if e.spec != nil && e.spec.Write != nil {
+		b.writes = append(b.writes, store.Write{
+			Spec:    e.spec,
+			Request: command.Request{Args: args, Name: e.name},
+		})
+		return
+	}
+	s.flushWrites()
+	if e.spec == nil {
+		s.own(e, args)
+		return
+	}
+	started := time.Now()
+	start := len(b.out.Buf)
+	req := command.Request{Args: args, Name: e.name}
+	s.node.opt.Store.Read(e.spec, &req, &b.out)
+	s.note(e.name, false, start, time.Since(started))
+}
+
+// own carries out one of the node's own commands.
+func (s *session) own(e *entry, args []string) {
+	out := &s.batch.out
+	started := time.Now()
+	start := len(out.Buf)
+	c := &call{session: s, args: args, name: e.name, out: out}
+	if err := e.run(c); err != nil {
+		out.Buf = out.Buf[:start]
+		s.fail(e, args, err)
+		return
+	}
+	if !c.finished {
+		out.Finish(start, time.Since(started))
+	}
+	s.note(e.name, c.wrote, start, time.Since(started))
+}
+
+// admit says why a command may not run: it is unknown, or the client has not
+// authenticated, or the node has not caught up with its leader.
+func (s *session) admit(e *entry, args []string) error {
+	if !s.authed && (e == nil || !e.open) && s.node.opt.Settings.Get(passProperty) != "" &&
+		!strings.EqualFold(args[0], "hello") {
+		return errAuthRequired
+	}
+	if e == nil {
+		return unknownCommand(args...)
+	}
+	if e.free || e.spec != nil && e.spec.Write != nil {
+		return nil
+	}
+	return s.node.role.catchingUp()
+}
+
+// unknownCommand names the command as it was sent; of SCRIPT, as Tile38 does,
+// with its second word.
+func unknownCommand(args ...string) error {
+	name := args[0]
+	if strings.EqualFold(name, "script") && len(args) > 1 {
+		name += " " + args[1]
+	}
+	return reply.Plain("unknown command '" + name + "'")
+}
+
+// fail answers an error.
+func (s *session) fail(e *entry, args []string, err error) {
+	b := &s.batch
+	name := otherCommand
+	if e != nil {
+		name = e.name
+	}
+	start := len(b.out.Buf)
+	b.out.Fail(strings.ToLower(args[0]), err)
+	b.out.Finish(start, 0)
+	s.note(name, false, start, 0)
+	b.answers[len(b.answers)-1].failed = true
+}
+
+// otherCommand stands for every name that is no command, so that clients
+// cannot invent metric labels.
+const otherCommand = "other"
+
+func (s *session) note(name string, write bool, start int, d time.Duration) {
+	b := &s.batch
+	b.answers = append(b.answers, answer{
+		name: name, write: write, end: len(b.out.Buf), elapsed: d,
+		failed: failed(b.out.Buf[start:]),
+	})
+}
+
+// failed says whether an answer is a RESP error or a JSON one.
+func failed(answer []byte) bool {
+	return len(answer) > 0 && answer[0] == '-'
+}
+
+// flushWrites carries out the writes that have been gathered.
+func (s *session) flushWrites() {
+	b := &s.batch
+	if len(b.writes) == 0 {
+		return
+	}
+	start := len(b.out.Buf)
+	if offset := s.node.opt.Store.Write(b.writes, &b.out); offset > 0 {
+		b.offset = offset
+	}
+	for i := range b.writes {
+		w := &b.writes[i]
+		b.answers = append(b.answers, answer{
+			name: w.Request.Name, write: true, end: w.End, failed: failed(b.out.Buf[start:w.End]),
+		})
+		start = w.End
+	}
+	b.writes = b.writes[:0]
+}
+
+// disown replaces the answers of the pipeline's writes by err: they are
+// carried out, but the log could not take them.
+func (s *session) disown(base int, err error) {
+	b := &s.batch
+	old := b.out.Buf
+	fresh := reply.Reply{JSON: b.out.JSON, Buf: append([]byte(nil), old[:base]...)}
+	start := base
+	for i := range b.answers {
+		a := &b.answers[i]
+		end := a.end
+		if a.write && !a.failed {
+			at := len(fresh.Buf)
+			fresh.Fail(a.name, err)
+			fresh.Finish(at, time.Since(b.started))
+			a.failed = true
+		} else {
+			fresh.Buf = append(fresh.Buf, old[start:end]...)
+		}
+		start = end
+	}
+	b.out = fresh
+}
+
+// observe reports the pipeline's commands. A write is done when it is
+// committed, so its time is the pipeline's.
+func (s *session) observe() {
+	b := &s.batch
+	all := time.Since(b.started)
+	for i := range b.answers {
+		a := &b.answers[i]
+		d := a.elapsed
+		if a.write {
+			d = all
+		}
+		s.node.opt.Observe(a.name, d, a.failed)
+	}
+	s.node.commands.Add(int64(len(b.answers)))
+}

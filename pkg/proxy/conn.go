@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"evenkeel/pkg/resp"
+)
+
+// phase is what the goroutine of a connection is doing.
+type phase = int32
+
+const (
+	phaseWorking  phase = iota // carrying out commands, opening or closing
+	phaseReading               // waiting for the client to send
+	phaseWriting               // waiting for the client to take
+	phaseHijacked              // somebody else owns the connection
+)
+
+// Conn is a connection of a client. Its methods may be called from anywhere.
+type Conn struct {
+	srv    *Server
+	id     int64
+	nc     net.Conn
+	opened time.Time
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	session     atomic.Pointer[Session]
+	lastCommand atomic.Int64 // Unix ns
+	reason      atomic.Int32 // CloseReason + 1; 0 while open
+
+	// For the sweeper. since is set before phase is.
+	phase atomic.Int32
+	since atomic.Int64 // Unix ns: the last progress
+	slim  atomic.Bool  // has been told to give back its buffers
+
+	wakeMu sync.Mutex // orders wake and the change to phaseHijacked
+
+	// Of the connection's goroutine alone.
+	rd   *resp.Reader
+	cmds []resp.Command
+	out  []byte
+	seen bool // a command has been received
+}
+
+func newConn(s *Server, nc net.Conn) *Conn {
+	c := &Conn{srv: s, id: s.lastID.Add(1), nc: nc, opened: time.Now()}
+	c.ctx, c.cancel = context.WithCancel(s.base)
+	c.rd = resp.NewReader((*source)(c), s.opts.Limits)
+	c.lastCommand.Store(c.opened.UnixNano())
+	c.since.Store(c.opened.UnixNano())
+	return c
+}
+
+// ID is different for each connection of a server; later ones have larger IDs.
+func (c *Conn) ID() int64 { return c.id }
+
+// RemoteAddr is the address of the client.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// LocalAddr is the address that the client has connected to.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// Opened is when the connection was accepted.
+func (c *Conn) Opened() time.Time { return c.opened }
+
+// LastCommand is when the last commands were received, at first Opened.
+func (c *Conn) LastCommand() time.Time { return time.Unix(0, c.lastCommand.Load()) }
+
+// Session is what Backend.Open returned, nil while it has not.
+func (c *Conn) Session() Session {
+	if p := c.session.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// BatchOutput is Options.BatchOutput, in bytes.
+func (c *Conn) BatchOutput() int64 { return c.srv.opts.BatchOutput }
+
+// MaxOutput is Options.MaxOutput, in bytes.
+func (c *Conn) MaxOutput() int64 { return c.srv.opts.MaxOutput }
+
+// Kill ends the connection at once: a command that is being carried out has its
+// context ended, and replies that have not been sent are dropped. A session that
+// wants to end its own connection sets Verdict.Close, which sends the reply.
+func (c *Conn) Kill() { c.end(ClosedKilled) }
+
+// end ends the connection at once. The first reason counts.
+func (c *Conn) end(why CloseReason) {
+	if !c.reason.CompareAndSwap(0, int32(why)+1) {
+		return
+	}
+	c.cancel()
+	if tcp, ok := c.nc.(*net.TCPConn); ok && (why == ClosedStalled || why == ClosedCut) {
+		// The kernel would keep trying to deliver what it holds.
+		_ = tcp.SetLinger(0)
+	}
+	closeQuietly(c.nc)
+}
+
+// wake makes the read that waits, or the next one, fail with a timeout.
+func (c *Conn) wake() {
+	c.wakeMu.Lock()
+	defer c.wakeMu.Unlock()
+	if c.phase.Load() != phaseHijacked {
+		c.setReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (c *Conn) setReadDeadline(t time.Time) {
+	// It fails only when the connection is closed, which the next read tells.
+	_ = c.nc.SetReadDeadline(t)
+}
+
+func (c *Conn) enter(p phase) {
+	c.since.Store(time.Now().UnixNano())
+	c.phase.Store(p)
+}
+
+// source is the connection as resp.Reader reads it.
+type source Conn
+
+// Read notes progress, and counts.
+func (src *source) Read(p []byte) (int, error) {
+	n, err := src.nc.Read(p)
+	if n > 0 {
+		src.since.Store(time.Now().UnixNano())
+		src.slim.Store(false)
+		src.srv.count.in.Add(int64(n))
+	}
+	return n, err
+}

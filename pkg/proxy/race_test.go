@@ -1,0 +1,6 @@
+//go:build race
+
+package proxy
+
+// raceFactor is how much more stack the race detector makes goroutines use.
+const raceFactor = 2

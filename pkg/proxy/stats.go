@@ -1,0 +1,69 @@
+package proxy
+
+import "sync/atomic"
+
+// CloseReason says why a connection ended.
+type CloseReason uint8
+
+// Reasons for which connections end.
+const (
+	ClosedByClient   CloseReason = iota // the client ended it, between commands
+	ClosedMidCommand                    // the client ended it within a command
+	ClosedByReset                       // the network or the client broke it off
+	ClosedByCommand                     // Verdict.Close: QUIT
+	ClosedByHijack                      // the function of Verdict.Hijack returned
+	ClosedProtocol                      // a protocol error, or a limit on what a client sends
+	ClosedOutput                        // replies over MaxOutput
+	ClosedIdle                          // IdleTimeout
+	ClosedStalled                       // WriteTimeout
+	ClosedKilled                        // Conn.Kill
+	ClosedPanic                         // the session panicked
+	ClosedDrain                         // shutdown: all that had been received was answered
+	ClosedCut                           // shutdown: the time was up
+	numReasons
+)
+
+var reasonNames = [numReasons]string{
+	"client", "mid_command", "reset", "command", "hijack", "protocol", "output", "idle", "stalled", "killed",
+	"panic", "drain", "cut",
+}
+
+// String returns a short name, fit for a metric label.
+func (r CloseReason) String() string {
+	if r < numReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Stats are counters since the server was made, except Current.
+type Stats struct {
+	Current        int   // connections served now
+	Total          int64 // connections accepted and served
+	Rejected       int64 // connections refused because of MaxConns
+	Commands       int64 // commands received
+	ProtocolErrors int64
+	Panics         int64
+	BytesIn        int64 // of commands; hijacked connections: through Hijacked.Reader
+	BytesOut       int64 // of replies; not of what hijackers write
+	Closed         map[CloseReason]int64
+}
+
+type counters struct {
+	total, rejected, commands, protocol, panics, in, out atomic.Int64
+	closed                                               [numReasons]atomic.Int64
+}
+
+// Stats returns the counters now.
+func (s *Server) Stats() Stats {
+	n := &s.count
+	st := Stats{
+		Current: s.current(), Total: n.total.Load(), Rejected: n.rejected.Load(), Commands: n.commands.Load(),
+		ProtocolErrors: n.protocol.Load(), Panics: n.panics.Load(), BytesIn: n.in.Load(), BytesOut: n.out.Load(),
+		Closed: make(map[CloseReason]int64, numReasons),
+	}
+	for r := range n.closed {
+		st.Closed[CloseReason(r)] = n.closed[r].Load()
+	}
+	return st
+}

@@ -1,0 +1,58 @@
+package proxy
+
+import "time"
+
+const (
+	// slimAfter is how long a connection waits before it gives back its buffers.
+	slimAfter = time.Second
+	// Bounds of the period in which connections are looked at.
+	minSweep = 10 * time.Millisecond
+	maxSweep = 500 * time.Millisecond
+)
+
+// sweep looks at all connections from time to time, until done is closed.
+func (s *Server) sweep(done <-chan struct{}) {
+	for {
+		timer := time.NewTimer(s.sweepPeriod())
+		select {
+		case <-done:
+			timer.Stop()
+			return
+		case now := <-timer.C:
+			for _, c := range s.snapshot() {
+				s.look(c, now.UnixNano())
+			}
+		}
+	}
+}
+
+// sweepPeriod is a quarter of the shortest timeout, within bounds.
+func (s *Server) sweepPeriod() time.Duration {
+	period := maxSweep
+	for _, ns := range []int64{s.idleTimeout.Load(), s.writeTimeout.Load()} {
+		if ns > 0 {
+			period = min(period, time.Duration(ns)/4)
+		}
+	}
+	return max(period, minSweep)
+}
+
+// look ends a connection that has been idle or stuck for too long and wakes one
+// that could give back its buffers. now is in Unix nanoseconds.
+func (s *Server) look(c *Conn, now int64) {
+	// The phase first: whoever changes it has set the time before.
+	phase := c.phase.Load()
+	took := now - c.since.Load()
+	switch phase {
+	case phaseReading:
+		if idle := s.idleTimeout.Load(); idle > 0 && took > idle {
+			c.end(ClosedIdle)
+		} else if took > int64(slimAfter) && c.slim.CompareAndSwap(false, true) {
+			c.wake()
+		}
+	case phaseWriting:
+		if took > s.writeTimeout.Load() {
+			c.end(ClosedStalled)
+		}
+	}
+}

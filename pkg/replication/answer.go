@@ -1,0 +1,199 @@
+package replication
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"evenkeel/pkg/aof"
+)
+
+// MaxLine is the longest line, without its line end, that either side sends in
+// the handshake, in bytes. A reader need not keep more than that.
+const MaxLine = 1024
+
+// Answer is what a leader grants:
+//
+//	+CONTINUE <epoch> <offset> [NAME value …]
+//	+FULL <epoch> <offset> <time> <digest> <size> [NAME value …]
+//
+// with the pairs END (the leader's own offset), NOW (its clock, unix ms) and ID
+// (its server id).
+type Answer struct {
+	// Full: Size bytes of a base file follow, then the log. Otherwise the log
+	// follows at once.
+	Full bool
+	// Epoch of the log that follows, 40 hexadecimal digits.
+	Epoch string
+	// Start is where the log that follows begins. Time and Digest are those of
+	// the base; a CONTINUE does not have them.
+	Start aof.Mark
+	// Size of the base in bytes.
+	Size int64
+	// End is where the leader's log ended when it answered, -1 if it did not say.
+	End int64
+	// Now is the leader's clock when it answered, unix ms, 0 if it did not say.
+	Now int64
+	// LeaderID is the leader's server id, empty if it has none.
+	LeaderID string
+}
+
+// Append appends the answer as a RESP simple string.
+func (a Answer) Append(dst []byte) []byte {
+	if a.Full {
+		dst = fmt.Appendf(dst, "+FULL %s %d %d %s %d",
+			a.Epoch, a.Start.Offset, a.Start.Time, a.Start.Digest, a.Size)
+	} else {
+		dst = fmt.Appendf(dst, "+CONTINUE %s %d", a.Epoch, a.Start.Offset)
+	}
+	if a.End >= 0 {
+		dst = fmt.Appendf(dst, " END %d", a.End)
+	}
+	if a.Now > 0 {
+		dst = fmt.Appendf(dst, " NOW %d", a.Now)
+	}
+	if a.LeaderID != "" {
+		dst = fmt.Appendf(dst, " ID %s", a.LeaderID)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// AppendRefusal appends a RESP error of one line.
+func AppendRefusal(dst []byte, err error) []byte {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, err.Error())
+	const prefix = "-ERR "
+	if len(text) > MaxLine-len(prefix) {
+		text = text[:MaxLine-len(prefix)]
+	}
+	dst = append(dst, prefix...)
+	dst = append(dst, text...)
+	return append(dst, '\r', '\n')
+}
+
+// ParseAnswer reads the leader's answer, a line without its line end. A RESP
+// error becomes ErrRefused with the leader's own words, or ErrNotEvenkeel when
+// the leader does not know the command. Pairs that it does not know are skipped.
+func ParseAnswer(line string) (Answer, error) {
+	if text, ok := strings.CutPrefix(line, "-"); ok {
+		return Answer{}, refusal(text)
+	}
+	words := strings.Split(line, " ")
+	a, need := Answer{End: -1}, 3
+	switch words[0] {
+	case "+CONTINUE":
+	case "+FULL":
+		a.Full, need = true, 6
+	default:
+		return Answer{}, fmt.Errorf("%w: answer to %s: %.64q", ErrProtocol, CommandName, line)
+	}
+	if len(words) < need || (len(words)-need)%2 != 0 {
+		return Answer{}, fmt.Errorf("%w: answer of %d words: %.128q", ErrProtocol, len(words), line)
+	}
+	if err := a.fixed(words); err != nil {
+		return Answer{}, fmt.Errorf("%w: %w in answer %.160q", ErrProtocol, err, line)
+	}
+	for i := need; i < len(words); i += 2 {
+		if err := a.option(words[i], words[i+1]); err != nil {
+			return Answer{}, fmt.Errorf("%w: %w in answer %.160q", ErrProtocol, err, line)
+		}
+	}
+	if a.End >= 0 && a.End < a.Start.Offset {
+		return Answer{}, fmt.Errorf("%w: the log ends at %d, before its start at %d",
+			ErrProtocol, a.End, a.Start.Offset)
+	}
+	return a, nil
+}
+
+// fixed reads the words that have their place.
+func (a *Answer) fixed(words []string) (err error) {
+	if a.Epoch = words[1]; !validEpoch(a.Epoch) {
+		return fmt.Errorf("epoch %.64q", a.Epoch)
+	}
+	if a.Start.Offset, err = parseCount(words[2]); err != nil {
+		return fmt.Errorf("offset: %w", err)
+	}
+	if !a.Full {
+		return nil
+	}
+	if a.Start.Time, err = parseCount(words[3]); err != nil {
+		return fmt.Errorf("time: %w", err)
+	}
+	if a.Start.Digest, err = aof.ParseDigest(words[4]); err != nil {
+		return fmt.Errorf("digest: %w", err)
+	}
+	if a.Size, err = parseCount(words[5]); err != nil {
+		return fmt.Errorf("size: %w", err)
+	}
+	return nil
+}
+
+func (a *Answer) option(name, value string) (err error) {
+	switch name {
+	case "END":
+		a.End, err = parseCount(value)
+	case "NOW":
+		a.Now, err = parseCount(value)
+	case "ID":
+		if !ValidID(value) {
+			return fmt.Errorf("server id %.32q", value)
+		}
+		a.LeaderID = value
+	}
+	return err
+}
+
+// refusal turns the text of a RESP error, without its '-', into an error.
+func refusal(text string) error {
+	const code = "ERR "
+	if strings.HasPrefix(strings.ToLower(strings.TrimPrefix(text, code)), "unknown command") {
+		return fmt.Errorf("%w; it said: %s", ErrNotEvenkeel, text)
+	}
+	if strings.Contains(text, ErrSelf.Error()) {
+		return fmt.Errorf("%w: %w", ErrRefused, ErrSelf)
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(text, code))
+}
+
+// Ack is what a follower reports: REPLCONF ACK <offset> <synced offset>.
+type Ack struct {
+	// Offset up to which the follower has applied the log.
+	Offset int64
+	// Synced is the offset up to which its own log is known to be on disk.
+	Synced int64
+}
+
+// Append appends the command as a RESP array of bulk strings.
+func (a Ack) Append(dst []byte) []byte {
+	return appendArray(dst, "REPLCONF", "ACK",
+		strconv.FormatInt(a.Offset, 10), strconv.FormatInt(a.Synced, 10))
+}
+
+// ParseReplconf reads a REPLCONF that a follower sends on its stream. ok is
+// false for a REPLCONF that this version does not know; it is to be skipped.
+// Any other command is an error.
+func ParseReplconf(args []string) (a Ack, ok bool, err error) {
+	if len(args) == 0 {
+		return a, false, nil
+	}
+	if !strings.EqualFold(args[0], "REPLCONF") {
+		return a, false, fmt.Errorf("%w: want REPLCONF on a replication stream, got %.32q", ErrProtocol, args[0])
+	}
+	if len(args) < 2 || !strings.EqualFold(args[1], "ACK") {
+		return a, false, nil
+	}
+	if len(args) < 4 {
+		return a, false, fmt.Errorf("%w: REPLCONF ACK needs two offsets", ErrProtocol)
+	}
+	if a.Offset, err = parseCount(args[2]); err != nil {
+		return Ack{}, false, fmt.Errorf("%w: REPLCONF ACK offset %.32q", ErrProtocol, args[2])
+	}
+	if a.Synced, err = parseCount(args[3]); err != nil {
+		return Ack{}, false, fmt.Errorf("%w: REPLCONF ACK synced offset %.32q", ErrProtocol, args[3])
+	}
+	return a, true, nil
+}

@@ -1,0 +1,22 @@
+// Package resp reads the commands that clients send, within limits, from a
+// stream of bytes: RESP arrays of bulk strings and plain ("inline") lines.
+//
+// Replies are written with the appenders of github.com/tidwall/redcon. Its
+// command parser is not used for reading, because redcon.ReadNextCommand starts
+// from the first byte again on each read of an incomplete command (quadratic for
+// a large value that arrives in pieces), and knows no limits. The grammar is the
+// same, which a differential fuzz test against it asserts; the deliberate
+// differences are named there.
+//
+// Invariants:
+//
+//   - A byte is looked at once, however the stream is cut into reads, and where
+//     it is cut never changes the commands that come out.
+//   - Memory grows with bytes received, never with lengths announced. A length
+//     over its limit is refused when its header has been read.
+//   - Nothing returned refers to the read buffer: the arguments of a command are
+//     substrings of one string of its own.
+//   - A reader that waits holds 512 bytes once Release has been called.
+//
+// The package touches bytes only: no socket, file or clock.
+package resp

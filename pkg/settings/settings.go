@@ -1,0 +1,249 @@
+package settings
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/tidwall/match"
+
+	"evenkeel/internal/fsx"
+)
+
+// File is the name of the settings file in the data directory.
+const File = "config"
+
+// Members of the file that are no properties.
+const (
+	keyServerID   = "server_id"
+	keyReadOnly   = "read_only"
+	keyFollowHost = "follow_host"
+	keyFollowPort = "follow_port"
+)
+
+// ErrUnknown says that there is no property of that name.
+var ErrUnknown = errors.New("unknown property")
+
+// Settings are the properties and the identity of one server. Its methods may
+// be called concurrently.
+type Settings struct {
+	fs   fsx.FS
+	path string
+
+	mu      sync.Mutex
+	running map[string]string // properties as they are in force
+	saved   map[string]any    // what the file holds
+	watch   map[string][]func(value string)
+}
+
+// Load reads the settings of a data directory; without a file it makes a new
+// server id and writes one.
+func Load(fsys fsx.FS, dir string) (*Settings, error) {
+	s := &Settings{
+		fs:      fsys,
+		path:    filepath.Join(dir, File),
+		running: map[string]string{},
+		saved:   map[string]any{},
+		watch:   map[string][]func(string){},
+	}
+	data, err := fsx.ReadFile(fsys, s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("settings: %w", err)
+	default:
+		if err := json.Unmarshal(data, &s.saved); err != nil {
+			return nil, fmt.Errorf("settings: %s: %w; mend the file, or move it away to start with defaults", s.path, err)
+		}
+	}
+	if err := s.takeSaved(); err != nil {
+		return nil, err
+	}
+	if s.ServerID() == "" {
+		return s, s.save(keyServerID, newID())
+	}
+	return s, nil
+}
+
+// takeSaved makes the values of the file the running ones.
+func (s *Settings) takeSaved() error {
+	for _, p := range properties {
+		v, ok := s.saved[p.Name]
+		if !ok {
+			s.running[p.Name] = p.Default
+			continue
+		}
+		text, isText := v.(string)
+		if !isText {
+			return fmt.Errorf("settings: %s: %q must be a string", s.path, p.Name)
+		}
+		norm, err := p.check(text)
+		if err != nil {
+			return fmt.Errorf("settings: %s: %w", s.path, err)
+		}
+		s.running[p.Name] = norm
+	}
+	return nil
+}
+
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// Get returns the running value of a property, "" if there is no such
+// property.
+func (s *Settings) Get(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[name]
+}
+
+// Match returns the running values of the properties whose name fits the
+// pattern. Clients of Tile38 count on CONFIG GET * to list its properties and
+// no others, so Evenkeel's own are listed only for a pattern that begins with
+// the first letter of their names.
+func (s *Settings) Match(pattern string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := map[string]string{}
+	for _, p := range properties {
+		if p.own && (pattern == "" || pattern[0] != p.Name[0]) {
+			continue
+		}
+		if match.Match(p.Name, pattern) {
+			found[p.Name] = s.running[p.Name]
+			if p.show != nil {
+				found[p.Name] = p.show(s.running[p.Name])
+			}
+		}
+	}
+	return found
+}
+
+// Set changes the running value of a property and tells who watches it. The
+// error is ErrUnknown, or says what is wrong with the value.
+func (s *Settings) Set(name, value string) error {
+	p := find(name)
+	if p == nil {
+		return fmt.Errorf("%w %q", ErrUnknown, name)
+	}
+	norm, err := p.check(value)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.running[name] = norm
+	watchers := slices.Clone(s.watch[name])
+	s.mu.Unlock()
+	for _, f := range watchers {
+		f(norm)
+	}
+	return nil
+}
+
+// Watch calls f with the running value of a property, now and after each
+// change.
+func (s *Settings) Watch(name string, f func(value string)) {
+	s.mu.Lock()
+	s.watch[name] = append(s.watch[name], f)
+	value := s.running[name]
+	s.mu.Unlock()
+	f(value)
+}
+
+// Rewrite writes the running values to the file; those at their default are
+// left out.
+func (s *Settings) Rewrite() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := maps.Clone(s.saved)
+	for _, p := range properties {
+		if s.running[p.Name] == p.Default {
+			delete(next, p.Name)
+		} else {
+			next[p.Name] = s.running[p.Name]
+		}
+	}
+	return s.write(next)
+}
+
+// ServerID returns the server's 32 hexadecimal digits.
+func (s *Settings) ServerID() string { return s.savedText(keyServerID) }
+
+// ReadOnly says whether READONLY yes is in force.
+func (s *Settings) ReadOnly() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, _ := s.saved[keyReadOnly].(bool)
+	return b
+}
+
+// SetReadOnly remembers READONLY over restarts.
+func (s *Settings) SetReadOnly(on bool) error {
+	if !on {
+		return s.save(keyReadOnly, nil)
+	}
+	return s.save(keyReadOnly, true)
+}
+
+// Follow returns the leader that FOLLOW named, "" and 0 for none.
+func (s *Settings) Follow() (host string, port int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	host, _ = s.saved[keyFollowHost].(string)
+	p, _ := s.saved[keyFollowPort].(float64)
+	return host, int(p)
+}
+
+// SetFollow remembers whom to follow over restarts; host "" is nobody.
+func (s *Settings) SetFollow(host string, port int) error {
+	if host == "" {
+		return s.save(keyFollowHost, nil, keyFollowPort, nil)
+	}
+	return s.save(keyFollowHost, host, keyFollowPort, float64(port))
+}
+
+func (s *Settings) savedText(key string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text, _ := s.saved[key].(string)
+	return text
+}
+
+// save changes members of the file: name, value, name, value …; nil removes.
+func (s *Settings) save(pairs ...any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := maps.Clone(s.saved)
+	for i := 0; i < len(pairs); i += 2 {
+		name, _ := pairs[i].(string)
+		if pairs[i+1] == nil {
+			delete(next, name)
+		} else {
+			next[name] = pairs[i+1]
+		}
+	}
+	return s.write(next)
+}
+
+// write replaces the file; mu is held.
+func (s *Settings) write(next map[string]any) error {
+	data, err := json.MarshalIndent(next, "", "\t")
+	if err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	if err := fsx.WriteFileAtomic(s.fs, s.path, append(data, '\n')); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	s.saved = next
+	return nil
+}

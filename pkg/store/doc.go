@@ -1,0 +1,29 @@
+// Package store is the only writer of the engine and of the log. The way of a
+// write:
+//
+//	lock
+//	  log.Begin          may the log be written? which time has the batch?
+//	  engine.Prepare     check the command, record the change      ┐
+//	  log.Add            the command as it was sent, to memory     │ per command
+//	  engine.Apply       carry the change out                      ┘
+//	  log.End            the batch ends in this state digest
+//	unlock
+//	log.Commit           group commit: write (and sync) what all have added
+//	reply
+//
+// A read runs under the read lock for at most ReadSlice; a longer one is begun
+// again on a snapshot, outside the lock, so that one slow search does not hold
+// up the writers.
+//
+// Files:
+//
+//	store.go     opening, replay
+//	write.go     the path above
+//	read.go      reads, snapshots
+//	expire.go    objects whose time is over: the leader deletes them, as DEL
+//	compact.go   a snapshot becomes the new base of the log
+//	follow.go    what a follower does with batches of its leader
+//
+// Lock order: Store.files, Store.mu, then the locks inside the log. Nothing is written to
+// disk and nothing waits while Store.mu is held.
+package store

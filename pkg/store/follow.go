@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/engine"
+)
+
+// ErrDigest says that a batch of the leader led to another state here.
+var ErrDigest = errors.New("state digest differs from the leader's")
+
+// Position returns where the log ends and the digest of the state there.
+func (s *Store) Position() (aof.Position, aof.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Position(), aof.Digest(s.eng.State().Digest())
+}
+
+// ApplyBatch appends a batch of the leader as it is, applies it and commits
+// it. If the state's digest is not b.Digest then, the error is ErrDigest.
+func (s *Store) ApplyBatch(ctx context.Context, b aof.Batch) error {
+	offset, err := s.applyLocked(b)
+	if err != nil {
+		return err
+	}
+	return s.Commit(ctx, offset)
+}
+
+func (s *Store) applyLocked(b aof.Batch) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	offset, err := s.log.AppendBatch(b)
+	if err != nil {
+		return 0, err
+	}
+	r := s.replayer(s.eng)
+	r.req.Now = b.Time
+	if err := aof.EachCommand(b.Payload, r.command); err != nil {
+		return 0, fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
+	}
+	r.report(s.opt.Logger)
+	s.next = s.eng.State().NextDeadline()
+	if got := aof.Digest(s.eng.State().Digest()); got != b.Digest {
+		return 0, fmt.Errorf("offset %d: %w: %s here, %s there", b.Offset, ErrDigest, got, b.Digest)
+	}
+	return offset, nil
+}
+
+// Reset replaces everything by a base that the leader sends: size raw bytes of
+// its base file. It is received beside the old data, checked, loaded, and then
+// takes its place; an error leaves the old data in force. Reads are answered
+// from the old data meanwhile.
+func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, r io.Reader) error {
+	s.files.Lock() // a compaction now would write the old state at the new offset
+	defer s.files.Unlock()
+	recv, err := s.log.Receive(epoch, m, size)
+	if err != nil {
+		return fmt.Errorf("receive base: %w", err)
+	}
+	if _, err := io.CopyN(recv, r, size); err != nil {
+		return fmt.Errorf("receive base: %w", errors.Join(err, recv.Abort()))
+	}
+	eng := engine.New(s.opt.Engine)
+	load := s.replayer(eng)
+	if err := recv.Verify(ctx, load.batch); err != nil {
+		return fmt.Errorf("check received base: %w", errors.Join(err, recv.Abort()))
+	}
+	load.report(s.opt.Logger)
+	if got := aof.Digest(eng.State().Digest()); got != m.Digest {
+		err := fmt.Errorf("check received base at offset %d: %w: %s here, %s there", m.Offset, ErrDigest, got, m.Digest)
+		return errors.Join(err, recv.Abort())
+	}
+	if err := recv.Install(ctx); err != nil {
+		return fmt.Errorf("install received base: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eng.Reset(eng.State())
+	s.next = s.eng.State().NextDeadline()
+	return nil
+}

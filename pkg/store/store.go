@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/engine"
+	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/reply"
+)
+
+// Options configure a Store.
+type Options struct {
+	Log    *aof.Log
+	Engine engine.Options
+	// Now is the wall clock in Unix milliseconds.
+	Now func() int64
+	// ReadSlice is how long a read may hold the lock before it goes on with a
+	// snapshot. Default 500 µs.
+	ReadSlice time.Duration
+	// Progress hears of the replay: bytes done and in all.
+	Progress func(done, total int64)
+	Logger   *slog.Logger
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	if o.Now == nil {
+		o.Now = func() int64 { return time.Now().UnixMilli() }
+	}
+	if o.ReadSlice == 0 {
+		o.ReadSlice = 500 * time.Microsecond
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64, int64) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Store is the state, its log and the lock that keeps them together.
+type Store struct {
+	opt Options
+	log *aof.Log
+
+	files sync.Mutex // one at a time replaces files of the log: Compact, Reset; taken before mu
+
+	mu     sync.RWMutex   // guards eng and refuse; taken before any lock of the log
+	eng    *engine.Engine // the state may be read under RLock
+	refuse error          // what writes of clients are answered with; nil: they are welcome
+
+	deadline chan struct{} // an earlier deadline than before: see expire.go
+	next     int64         // the earliest deadline known, under mu
+
+	stats counters
+}
+
+type counters struct {
+	commands   atomic.Int64
+	expired    atomic.Int64
+	snapshots  atomic.Int64
+	mismatches atomic.Int64
+}
+
+// Stats are counts since the start.
+type Stats struct {
+	Commands        int64 // writes applied, replayed ones included
+	Expired         int64 // objects deleted because their time was over
+	ReadSnapshots   int64 // reads that were long enough to need a snapshot
+	DigestMismatch  int64 // batches whose replay did not lead to the digest in the log
+	Collections     int
+	Objects, Texts  int
+	Points          int
+	ContentBytes    int64
+	Hooks, Channels int
+}
+
+// Open replays the log into a new engine. The log is open already; Open does
+// not close it.
+func Open(ctx context.Context, opt Options) (*Store, error) {
+	opt.EnsureDefaults()
+	s := &Store{
+		opt:      opt,
+		log:      opt.Log,
+		eng:      engine.New(opt.Engine),
+		deadline: make(chan struct{}, 1),
+	}
+	r := s.replayer(s.eng)
+	if err := s.log.Replay(ctx, r.batch, opt.Progress); err != nil {
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	r.report(opt.Logger)
+	if s.log.Recovery().AdoptedFrom != "" {
+		if err := s.log.SetBaseDigest(aof.Digest(s.eng.State().Digest())); err != nil {
+			return nil, fmt.Errorf("adopt: %w", err)
+		}
+	}
+	s.next = s.eng.State().NextDeadline()
+	return s, nil
+}
+
+// replayer carries out what the log says.
+type replayer struct {
+	store   *Store
+	eng     *engine.Engine
+	out     reply.Reply
+	req     command.Request
+	refused int   // commands that the engine did not accept
+	first   error // the first of them
+}
+
+func (s *Store) replayer(eng *engine.Engine) *replayer { return &replayer{store: s, eng: eng} }
+
+// errReplay is a command of the log that cannot be understood at all.
+var errReplay = errors.New("unknown command in the log")
+
+// batch applies one batch and compares the digest it must lead to.
+func (r *replayer) batch(b aof.Batch) error {
+	r.req.Now = b.Time
+	if err := aof.EachCommand(b.Payload, r.command); err != nil {
+		return fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
+	}
+	if !b.Unchecked && aof.Digest(r.eng.State().Digest()) != b.Digest {
+		r.store.stats.mismatches.Add(1)
+		if r.store.stats.mismatches.Load() == 1 {
+			r.store.opt.Logger.Error("the log leads to another state than it says; the data may have been written by another version",
+				"offset", b.Offset, "want", b.Digest.String(), "got", r.eng.State().Digest().String())
+		}
+	}
+	return nil
+}
+
+func (r *replayer) command(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	r.req.Args = args
+	r.req.Name = lower(args[0])
+	spec := r.eng.Lookup(r.req.Name)
+	if spec == nil || spec.Write == nil {
+		return fmt.Errorf("%w: %q", errReplay, args[0])
+	}
+	r.store.stats.commands.Add(1)
+	r.out.Buf = r.out.Buf[:0]
+	ch, err := r.eng.Prepare(spec, &r.req, &r.out)
+	switch {
+	case err != nil:
+		// It was accepted once; a stock Tile38 passes over such a command when
+		// it loads, and so do we, but not silently.
+		r.refused++
+		if r.first == nil {
+			r.first = fmt.Errorf("%q: %w", args, err)
+		}
+	case ch != nil:
+		r.eng.Apply(ch)
+	}
+	return nil
+}
+
+func (r *replayer) report(l *slog.Logger) {
+	if r.refused > 0 {
+		l.Warn("commands of the log were passed over", "count", r.refused, "first", r.first)
+	}
+}
+
+// lower returns name in lower case; names in the log are nearly always of one
+// case, which costs nothing.
+func lower(name string) string {
+	switch name {
+	case "SET", "set":
+		return "set"
+	case "DEL", "del":
+		return "del"
+	}
+	return strings.ToLower(name)
+}
+
+// Lookup returns the engine's command with this lower-case name, or nil.
+func (s *Store) Lookup(name string) *command.Spec { return s.eng.Lookup(name) }
+
+// Commands lists the engine's commands.
+func (s *Store) Commands() []*command.Spec { return s.eng.Commands() }
+
+// Refuse makes all writes of clients fail with err; nil lets them through
+// again. When it returns, no write that was let through is under way in the
+// engine.
+func (s *Store) Refuse(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = err
+}
+
+// Refusal returns what writes of clients are answered with, or nil.
+func (s *Store) Refusal() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.refuse
+}
+
+// Digest returns the state's digest and the offset at which the state stands.
+func (s *Store) Digest() (collection.Digest, aof.Mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.eng.State().Digest(), s.log.Last()
+}
+
+// Stats returns the counts.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		Commands:       s.stats.commands.Load(),
+		Expired:        s.stats.expired.Load(),
+		ReadSnapshots:  s.stats.snapshots.Load(),
+		DigestMismatch: s.stats.mismatches.Load(),
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.eng.State().Scan("", func(c *collection.Collection) bool {
+		st.Collections++
+		st.Objects += c.Len()
+		st.Texts += c.Texts()
+		st.Points += c.Points()
+		st.ContentBytes += int64(c.Weight())
+		return true
+	})
+	s.eng.State().ScanHooks(func(hk *collection.Hook) bool {
+		if hk.Channel {
+			st.Channels++
+		} else {
+			st.Hooks++
+		}
+		return true
+	})
+	return st
+}
