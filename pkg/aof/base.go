@@ -126,6 +126,7 @@ type BaseWriter struct {
 	l       *Log
 	t       *tempFile
 	m       Mark
+	gen     int // of the log's history
 	buf     []byte
 	payload int64
 	index   []indexEntry
@@ -136,7 +137,7 @@ type BaseWriter struct {
 // a new base. One of Install and Abort must be called.
 func (l *Log) CreateBase(m Mark) (*BaseWriter, error) {
 	l.mu.Lock()
-	closed, last := l.closing, l.last.Offset
+	closed, last, gen := l.closing, l.last.Offset, l.gen
 	l.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
@@ -148,7 +149,7 @@ func (l *Log) CreateBase(m Mark) (*BaseWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create a base: %w", err)
 	}
-	return &BaseWriter{l: l, t: t, m: m}, nil
+	return &BaseWriter{l: l, t: t, m: m, gen: gen}, nil
 }
 
 // Add appends one command.
@@ -255,7 +256,7 @@ func (b *BaseWriter) install(ctx context.Context) (int64, error) {
 		payload: b.payload, size: size, visible: size, crc: crc, index: b.index,
 	}
 	if err == nil {
-		return b.l.swapBase(base)
+		return b.l.swapBase(base, b.gen)
 	}
 	b.l.disown(name)
 	return 0, err
@@ -263,8 +264,8 @@ func (b *BaseWriter) install(ctx context.Context) (int64, error) {
 
 // swapBase changes over to base; when that fails its file is disowned. Trouble
 // with removing old files is no failure: the worker tries again.
-func (l *Log) swapBase(base *logFile) (int64, error) {
-	freed, err := l.trim(base)
+func (l *Log) swapBase(base *logFile, gen int) (int64, error) {
+	freed, err := l.trim(base, gen)
 	l.mu.Lock()
 	swapped := l.base == base
 	l.mu.Unlock()

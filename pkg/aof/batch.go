@@ -154,34 +154,30 @@ func skipCommand(b []byte, i int) (next int, s status) {
 	}
 	for ; n > 0; n-- {
 		var l int
-		// The common lengths have one or two digits; reading them here saves a
-		// call an argument, a third of the time of a replay.
-		if len(b)-i >= 5 && b[i] == '$' && b[i+1]-'0' <= 9 {
-			if b[i+2] == '\r' && b[i+3] == '\n' {
-				l, i = int(b[i+1]-'0'), i+4
-				goto body
+		// The common lengths have one or two digits; reading them here, with one
+		// bounds check, takes a third of the time of a replay away.
+		p := b[i:]
+		switch {
+		case len(p) >= 5 && p[0] == '$' && p[1]-'0' <= 9 && p[2] == '\r' && p[3] == '\n':
+			l, i = int(p[1]-'0'), i+4
+		case len(p) >= 5 && p[0] == '$' && p[1]-'0' <= 9 && p[2]-'0' <= 9 && p[3] == '\r' && p[4] == '\n':
+			l, i = int(p[1]-'0')*10+int(p[2]-'0'), i+5
+		default:
+			if l, i, s = header(b, i, '$'); s != found {
+				return i, s
 			}
-			if b[i+2]-'0' <= 9 && b[i+3] == '\r' && b[i+4] == '\n' {
-				l, i = int(b[i+1]-'0')*10+int(b[i+2]-'0'), i+5
-				goto body
-			}
 		}
-		l, i, s = header(b, i, '$')
-		if s != found {
-			return i, s
+		end := i + l
+		if len(b)-end < 2 {
+			return end + 2, short
 		}
-	body:
-		if len(b)-i < l+2 {
-			return i + l + 2, short
+		if b[end] != '\r' {
+			return end, bad
 		}
-		i += l
-		if b[i] != '\r' {
-			return i, bad
+		if b[end+1] != '\n' {
+			return end + 1, bad
 		}
-		if b[i+1] != '\n' {
-			return i + 1, bad
-		}
-		i += 2
+		i = end + 2
 	}
 	return i, found
 }

@@ -30,14 +30,18 @@ func (l *Log) freeName(kind string, offset int64) (string, error) {
 
 // trim removes the segments before the base that neither the backlog nor a
 // reader needs. With next, a base whose file is in place, the log changes over
-// to it first. It returns the bytes removed.
+// to it first, unless its history gen was replaced meanwhile. It returns the
+// bytes removed.
 //
 // The order is what makes a crash harmless: the manifest that calls files
 // obsolete is durable before the first of them is removed.
-func (l *Log) trim(next *logFile) (freed int64, err error) {
+func (l *Log) trim(next *logFile, gen int) (freed int64, err error) {
 	l.manifestMu.Lock()
 	defer l.manifestMu.Unlock()
-	drop, m := l.planTrim(next)
+	drop, m, err := l.planTrim(next, gen)
+	if err != nil {
+		return 0, err
+	}
 	if m == nil {
 		return l.removeObsolete()
 	}
@@ -68,16 +72,19 @@ func (l *Log) trim(next *logFile) (freed int64, err error) {
 
 // planTrim decides what goes and returns the manifest without it; nil: nothing
 // changes.
-func (l *Log) planTrim(next *logFile) (drop []*logFile, m *manifest) {
+func (l *Log) planTrim(next *logFile, gen int) (drop []*logFile, m *manifest, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if next != nil && gen != l.gen {
+		return nil, nil, fmt.Errorf("%w any more: its history was replaced", ErrEpoch)
+	}
 	l.untrimmed = false
 	base := l.base
 	if next != nil {
 		base = next
 	}
 	if base == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if next != nil && l.base != nil {
 		drop = append(drop, l.base)
@@ -98,7 +105,7 @@ func (l *Log) planTrim(next *logFile) (drop []*logFile, m *manifest) {
 		kept = append(kept, s)
 	}
 	if len(drop) == 0 && next == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	for _, f := range drop {
 		f.dropping = true
@@ -107,7 +114,7 @@ func (l *Log) planTrim(next *logFile) (drop []*logFile, m *manifest) {
 	for _, f := range drop {
 		obsolete = append(obsolete, f.name)
 	}
-	return drop, l.manifestLocked(base, kept, obsolete)
+	return drop, l.manifestLocked(base, kept, obsolete), nil
 }
 
 // obsoleteLocked notes what MANIFEST calls obsolete now.

@@ -131,7 +131,7 @@ func (l *Log) tidy() {
 			l.backgroundError(err)
 		}
 	}
-	if _, err := l.trim(nil); err != nil {
+	if _, err := l.trim(nil, 0); err != nil {
 		l.logger.Warn("remove old files of the log; trying again", "error", err)
 	}
 }

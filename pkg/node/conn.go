@@ -24,6 +24,7 @@ var (
 	errClientName   = reply.Plain("Client names cannot contain spaces, newlines or special characters.")
 	errClientUsage  = reply.Plain("Syntax error, try CLIENT (LIST | KILL | GETNAME | SETNAME)")
 	errTimeout      = reply.Plain("timeout")
+	errTooLarge     = reply.Plain("the reply is too large; ask for less with LIMIT, or raise --max-output")
 )
 
 // ownCommands is the table of the node's own commands.
@@ -172,6 +173,9 @@ func (c *call) bounded(e *entry, d time.Duration) error {
 	}
 	end := b.started.Add(d)
 	req.Pause = func() error {
+		if err := c.pause(); err != nil {
+			return err
+		}
 		if !time.Now().Before(end) {
 			return errTimeout
 		}

@@ -150,6 +150,7 @@ func (n *Node) Run(ctx context.Context) {
 // Open begins a connection's session.
 func (n *Node) Open(c *proxy.Conn) proxy.Session {
 	s := &session{node: n, conn: c}
+	s.pause = s.checkOutput
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.sessions[c.ID()] = s

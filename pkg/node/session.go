@@ -24,6 +24,8 @@ type session struct {
 
 	follower followerHello // what REPLCONF said, see role.go
 
+	pause func() error // checkOutput
+
 	batch batch // reused from pipeline to pipeline
 }
 
@@ -104,7 +106,6 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 	b.verdict.Done = done
 	buf := b.out.Buf
 	b.out.Buf = nil
-	clear(b.writes)
 	return buf, b.verdict
 }
 
@@ -131,9 +132,17 @@ func (s *session) one(args []string) {
 	}
 	started := time.Now()
 	start := len(b.out.Buf)
-	req := command.Request{Args: args, Name: e.name}
+	req := command.Request{Args: args, Name: e.name, Pause: s.pause}
 	s.node.opt.Store.Read(e.spec, &req, &b.out)
 	s.note(e.name, false, start, time.Since(started))
+}
+
+// checkOutput ends a read whose reply has become too large to be sent.
+func (s *session) checkOutput() error {
+	if int64(len(s.batch.out.Buf)) > s.conn.MaxOutput() {
+		return errTooLarge
+	}
+	return nil
 }
 
 // own carries out one of the node's own commands.
@@ -227,6 +236,7 @@ func (s *session) flushWrites() {
 		})
 		start = w.End
 	}
+	clear(b.writes) // an idle connection keeps no values alive
 	b.writes = b.writes[:0]
 }
 

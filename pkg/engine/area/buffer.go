@@ -13,7 +13,7 @@ import (
 )
 
 // buffer grows an object by a distance on the ground. The result is put
-// together from circles around the points, strips along the lines, and the
+// together from polygons around the points, strips along the lines, and the
 // object itself.
 func buffer(obj geojson.Object, meters float64, most int) (geojson.Object, error) {
 	if n := obj.NumPoints(); n > most {
@@ -68,8 +68,12 @@ type bufferer struct {
 	parts  []geojson.Object
 }
 
+// bufferSteps is the number of corners of what stands for a circle here: few, as
+// in Tile38.
+const bufferSteps = 15
+
 func (b *bufferer) point(p geometry.Point) geojson.Object {
-	return geojson.NewCircle(p, b.meters, Steps)
+	return geojson.NewCircle(p, b.meters, bufferSteps).Polygon()
 }
 
 func (b *bufferer) add(obj geojson.Object) error {
@@ -100,7 +104,7 @@ func (b *bufferer) add(obj geojson.Object) error {
 	return nil
 }
 
-// line adds a circle around each point and a strip along each segment.
+// line adds a polygon around each point and a strip along each segment.
 func (b *bufferer) line(s geometry.Series) {
 	if s == nil {
 		return

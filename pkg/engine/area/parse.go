@@ -21,7 +21,7 @@ type Limits struct {
 	// MaxJSONDepth is how deep the JSON of OBJECT may be nested; default 128.
 	MaxJSONDepth int
 	// MaxBufferPoints is how many points an object with a BUFFER may have;
-	// default 100,000. Each costs about 400 bytes.
+	// default 100,000. Each costs about 1 KB.
 	MaxBufferPoints int
 }
 
@@ -93,15 +93,6 @@ func Parse(in []string, opts Options) (a *Area, n int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if opts.Buffer >= 0 {
-		obj, err := buffer(a.Object, opts.Buffer, opts.MaxBufferPoints)
-		if err != nil {
-			return nil, 0, err
-		}
-		tile, clip := a.Tile, a.Clip
-		a = New(obj)
-		a.Tile, a.Clip = tile, clip
-	}
 	if opts.Clip {
 		r := a.Rect
 		a.Clip = &r
@@ -111,6 +102,15 @@ func Parse(in []string, opts Options) (a *Area, n int, err error) {
 		if a, err = clipBy(a, w); err != nil {
 			return nil, 0, err
 		}
+	}
+	if opts.Buffer >= 0 {
+		obj, err := buffer(a.Object, opts.Buffer, opts.MaxBufferPoints)
+		if err != nil {
+			return nil, 0, err
+		}
+		tile, clip := a.Tile, a.Clip
+		a = New(obj)
+		a.Tile, a.Clip = tile, clip
 	}
 	return a, w.n, nil
 }

@@ -356,7 +356,7 @@ func (n *rnode) least(best *float64, bound func(*box) float64, value func(geomet
 			continue
 		}
 		// best is NaN until the first number is seen.
-		if v := bound(&n.boxes[i]); v == v && !(*best <= v) {
+		if v := value(n.items[i].object.Rect()); v == v && !(*best <= v) {
 			*best = v
 		}
 	}

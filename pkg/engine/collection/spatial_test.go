@@ -237,3 +237,27 @@ func TestSnapshotCostsOneCopyANode(t *testing.T) {
 		t.Error("nodes that are not shared were copied")
 	}
 }
+
+// Both trees may be written after a clone.
+func TestCloneIsIndependent(t *testing.T) {
+	a := newSpatial()
+	var items []*Item
+	for i := range 200 {
+		it := NewPoint(strconv.Itoa(i), geometry.Point{X: float64(i)}, field.List{}, 0)
+		items = append(items, it)
+		a.insert(boxOfItem(it), it)
+	}
+	b := a.clone()
+	for i, it := range items {
+		t1, t2 := &a, &b
+		if i%2 == 0 {
+			t1, t2 = &b, &a
+		}
+		if !t1.remove(boxOfItem(it), it) || !t2.has(it) {
+			t.Fatalf("removing item %d from one tree removed it from the other", i)
+		}
+	}
+	if a.check() != nil || b.check() != nil || a.count != 100 || b.count != 100 {
+		t.Errorf("trees of %d and %d items: %v, %v", a.count, b.count, a.check(), b.check())
+	}
+}

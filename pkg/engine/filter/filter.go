@@ -34,7 +34,6 @@ func (l *Limits) EnsureDefaults() {
 type Filter struct {
 	Limits
 	globs  []string
-	all    bool // one of globs is *
 	wheres []where
 	ins    []whereIn
 	exprs  []*expression
@@ -43,11 +42,12 @@ type Filter struct {
 // AddMatch adds a pattern; an item is kept when one of them matches its name.
 func (f *Filter) AddMatch(pattern string) {
 	f.globs = append(f.globs, pattern)
-	f.all = f.all || pattern == "*"
 }
 
-// HasMatch says whether there are patterns, and none that is simply *.
-func (f *Filter) HasMatch() bool { return len(f.globs) > 0 && !f.all }
+// HasMatch says whether there are patterns; * alone is none.
+func (f *Filter) HasMatch() bool {
+	return len(f.globs) > 1 || len(f.globs) == 1 && f.globs[0] != "*"
+}
 
 // HasWhere says whether there are ranges or expressions.
 func (f *Filter) HasWhere() bool { return len(f.wheres)+len(f.exprs) > 0 }
@@ -97,22 +97,28 @@ func (f *Filter) Range() (lo, hi string, ok bool) {
 	}
 	for i, g := range f.globs {
 		prefix, bounded := glob.Prefix(g)
-		if prefix == "" && bounded {
-			return "", "", true // starts with *: anything
-		}
 		end := prefix
-		if prefix != g && prefix != "" {
-			end = successor(prefix)
+		switch {
+		case prefix == "" && bounded:
+			return "", "", true // starts with *: anything
+		case prefix == "":
+			// As in Tile38, another special character at the start is looked for
+			// where it would be itself, and so in vain; it widens the range of
+			// other patterns.
+			prefix, end = g[:1], g[:1]
+		default:
+			ok = true
+			if prefix != g {
+				end = successor(prefix)
+			}
 		}
 		if i == 0 {
 			lo, hi = prefix, end
 			continue
 		}
-		lo, hi = min(lo, prefix), max(hi, end)
+		lo, hi, ok = min(lo, prefix), max(hi, end), true
 	}
-	// A pattern that starts with another special character has no prefix; as in
-	// Tile38, it is looked for before the first name.
-	return lo, hi, hi != ""
+	return lo, hi, ok
 }
 
 // successor returns a text that is after all that start with prefix.
