@@ -243,6 +243,7 @@ var infoSections = []section{
 		add("used_cpu_user_children", children.user)
 	}},
 	{"cluster", "Cluster", func(_ *Node, add func(string, any)) { add("cluster_enabled", 0) }},
+	{"keyspace", "", nil}, // empty, as Tile38's, down to its missing title
 }
 
 // seconds is shown with two digits in RESP.
@@ -283,6 +284,9 @@ func (c *call) info() error {
 		}
 		if len(text) > 0 {
 			text = append(text, "\r\n"...)
+		}
+		if s.lines == nil {
+			continue
 		}
 		text = append(text, "# "+s.title+"\r\n"...)
 		s.lines(c.node, func(name string, value any) {

@@ -21,6 +21,7 @@ type Collection struct {
 	objects int                  // geometries
 	points  int                  // points of all objects
 	weight  int                  // bytes of content, Tile38's measure
+	hint btree.PathHint
 	pivots  *sync.Pool           // of *Item, to look up ids without garbage
 }
 
@@ -178,7 +179,7 @@ func (c *Collection) put(it, old *Item, h *hasher) {
 	if old != nil {
 		c.discount(old, h)
 	}
-	c.items.Set(it)
+	c.items.SetHint(it, &c.hint)
 	c.digest = c.digest.Add(h.item(it))
 	c.weight += weigh(it)
 	c.points += it.object.NumPoints()

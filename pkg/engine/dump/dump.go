@@ -39,13 +39,6 @@ func Items(st *collection.State, now int64, visit func(args []string) error) err
 	return err
 }
 
-// Item returns the command for one object. The words are reused by the next
-// call with the same scratch slice.
-func Item(scratch []string, key string, it *collection.Item, now int64) []string {
-	w := writer{args: scratch}
-	return w.item(key, it, now)
-}
-
 // writer builds commands; its memory is reused, except for the words.
 type writer struct {
 	args []string

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"evenkeel/pkg/engine/collection"
@@ -86,6 +88,21 @@ func BenchmarkSetPoint(b *testing.B) { benchmarkSet(b, false) }
 
 // BenchmarkSetLogged is the same in the form of the log's base files.
 func BenchmarkSetLogged(b *testing.B) { benchmarkSet(b, true) }
+
+// BenchmarkSetReplay is a base file: the same sorted by id, on an empty state.
+func BenchmarkSetReplay(b *testing.B) {
+	cmds := benchCommands(benchIDs, true)
+	slices.SortFunc(cmds, func(x, y []string) int { return strings.Compare(x[2], y[2]) })
+	s := newBench()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if i%len(cmds) == 0 {
+			s.st = collection.NewState()
+		}
+		s.write(b, s.limits.set, cmds[i%len(cmds)])
+	}
+}
 
 // BenchmarkSetDuringSnapshot rewrites points while a snapshot is held.
 func BenchmarkSetDuringSnapshot(b *testing.B) {

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"strconv"
 
 	"evenkeel/pkg/engine/collection"
@@ -128,7 +129,7 @@ func (l *Limits) fset(req *command.Request, st *collection.State, ch *collection
 		args = args[2:]
 	}
 	old, err := find(st, key, id, reply.ErrKeyNotFound, reply.ErrIDNotFound)
-	if err == reply.ErrIDNotFound && xx {
+	if xx && errors.Is(err, reply.ErrIDNotFound) {
 		if returns != nil {
 			return reply.ErrIDNull
 		}
