@@ -158,7 +158,7 @@ func (b *bench) latencies(ctx context.Context, s *server) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.stop()) }()
-	if err := f.until(ctx, func() bool { return f.holds(ctx, b.o.points) }); err != nil {
+	if err := f.until(ctx, func() bool { return f.levelWith(ctx, s) }); err != nil {
 		return fmt.Errorf("follower: %w", err)
 	}
 	streams := []*stream{

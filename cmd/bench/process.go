@@ -54,7 +54,8 @@ func (s *server) start(ctx context.Context, leader string) error {
 	args := []string{"-h", "127.0.0.1", "-p", port, "-d", s.dir}
 	if s.kind == sidecar {
 		args = []string{"run", "--listen", s.addr, "--data-dir", s.dir,
-			"--probe-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
+			"--probe-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+			"--aofshrink-min-size", "0"} // only the compaction that is measured
 		if leader != "" {
 			args = append(args, "--follow", leader)
 		}
@@ -131,16 +132,27 @@ func (s *server) lastWords() string {
 
 // holds tells whether the server answers and has that many objects.
 func (s *server) holds(ctx context.Context, objects int) bool {
+	return s.member(ctx, "num_objects") == strconv.Itoa(objects)
+}
+
+// levelWith tells whether the server has taken all of the leader's log.
+func (s *server) levelWith(ctx context.Context, leader *server) bool {
+	size := leader.member(ctx, "aof_size")
+	return size != "" && s.member(ctx, "aof_size") == size
+}
+
+// member is a member of SERVER, "" while the server does not answer.
+func (s *server) member(ctx context.Context, name string) string {
 	kv, err := ask(ctx, s.addr, "SERVER")
 	if err != nil {
-		return false
+		return ""
 	}
 	for i := 0; i+1 < len(kv); i += 2 {
-		if kv[i] == "num_objects" {
-			return kv[i+1] == strconv.Itoa(objects)
+		if kv[i] == name {
+			return kv[i+1]
 		}
 	}
-	return false
+	return ""
 }
 
 // compacting tells whether an AOFSHRINK runs.

@@ -36,7 +36,7 @@ func runCommand() *cobra.Command {
 }
 
 // run serves until ctx ends, then shuts down in order.
-func run(ctx context.Context, c *config, out, errOut io.Writer) error {
+func run(ctx context.Context, c *config, out, errOut io.Writer) (err error) {
 	logger := newLogger(c, errOut)
 	ls, err := listen(c)
 	if err != nil {
@@ -55,7 +55,7 @@ func run(ctx context.Context, c *config, out, errOut io.Writer) error {
 	if err := s.load(ctx, errOut); err != nil {
 		return err
 	}
-	defer s.closeLog()
+	defer func() { err = errors.Join(err, s.closeLog()) }()
 	if err := s.assemble(); err != nil {
 		return err
 	}
@@ -151,10 +151,10 @@ func (s *sidecar) shutdown(stopWork context.CancelFunc) error {
 		// Clients that did not go away in time. What they were promised is kept.
 		s.logger.Warn("clients were cut off", "after", s.cfg.drainTimeout, "err", err)
 	}
-	s.leader.Close()
+	err := s.leader.Close()
 	stopWork()
 	s.parts.Wait()
-	return s.closeLog()
+	return err // run closes the log
 }
 
 // closeLog syncs and closes the log, once.

@@ -8,8 +8,8 @@ import (
 	"evenkeel/pkg/store"
 )
 
-// status is what /status answers.
-type status struct {
+// report is what /status answers.
+type report struct {
 	Version   string                `json:"version"`
 	ServerID  string                `json:"server_id,omitempty"`
 	Started   time.Time             `json:"started"`
@@ -29,7 +29,7 @@ type status struct {
 // Status tells what the process is and does. While the log is loaded, most of
 // it is not known.
 func (s *sidecar) Status() any {
-	st := status{Version: version, Started: s.started, DataDir: s.cfg.dataDir}
+	st := report{Version: version, Started: s.started, DataDir: s.cfg.dataDir}
 	st.Ready, st.NotReady = s.gate.Ready()
 	if !s.gate.assembled() {
 		return st

@@ -98,7 +98,7 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	}
 	started := time.Now()
 	s.store, err = store.Open(ctx, store.Options{
-		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice,
+		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice, CompactCPU: s.cfg.compactCPU,
 		Progress: loadProgress(errOut, &s.gate), Logger: s.logger,
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"evenkeel/internal/fsx"
+	"evenkeel/internal/fsx/fsxtest"
 )
 
 // The bytes on the disk are an interface: other programs and later versions
@@ -135,6 +136,9 @@ func TestBeginSharesAndClamps(t *testing.T) {
 	if c.batches != 4 || c.last.Time != 201 || c.last.Offset != end || bytes.Contains(c.log, []byte("99")) {
 		t.Errorf("%d batches, last %v: %q", c.batches, c.last, c.log)
 	}
+	if got, err := l.Begin(50); got != 201 || err != nil {
+		t.Errorf("time went back to %d, %v", got, err)
+	}
 	if got := l.End(Digest{}); got != end {
 		t.Errorf("an empty End returned %d", got)
 	}
@@ -167,6 +171,38 @@ func TestFlushBetweenBeginAndEnd(t *testing.T) {
 	want := []Mark{{first, 100, digestAt(first)}, {second, 100, digestAt(second)}}
 	if fmt.Sprint(times) != fmt.Sprint(want) {
 		t.Errorf("batches %v, want %v", times, want)
+	}
+}
+
+// What is appended while the disk is busy is not called written.
+func TestAppendDuringFlush(t *testing.T) {
+	l, disk, _ := faulty(t, FsyncNo)
+	first := add(t, l, 1, set(1))
+	var once sync.Once
+	disk.FailWith(func(_ int, op fsxtest.Op, path string) error {
+		if op == fsxtest.OpWrite && strings.Contains(path, segmentName) {
+			once.Do(func() {
+				add(t, l, 2, set(2))
+				l.Seal(3, l.Last().Digest)
+				add(t, l, 4, set(3))
+			})
+		}
+		return nil
+	})
+	if err := l.Commit(bg, first); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Written(); got != (Mark{first, 1, digestAt(first)}) {
+		t.Errorf("written %v, want %d", got, first)
+	}
+	if got := mustReplay(t, l); got.last.Offset != first {
+		t.Errorf("replayed up to %v", got.last)
+	}
+	if err := l.Commit(bg, 3*first); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustReplay(t, l); got.last.Offset != 3*first || l.Stats().Segments != 2 {
+		t.Errorf("replayed up to %v, %d segments", got.last, l.Stats().Segments)
 	}
 }
 

@@ -320,10 +320,8 @@ func (op *opening) carryOut() error {
 		}
 		l.recovery.Removed = append(l.recovery.Removed, l.path(name))
 	}
-	// What lies behind the cut goes first: a crash after the cut alone would leave
-	// segments that no longer tell why they do not follow.
-	for i := len(op.setAside) - 1; i >= 0; i-- {
-		if err := op.putAside(op.setAside[i]); err != nil {
+	for _, name := range op.setAside {
+		if err := op.putAside(name); err != nil {
 			return err
 		}
 	}

@@ -7,8 +7,10 @@
 //	command     what a command is
 //	area        areas of a search: circles, bounds, tiles, sectors …
 //	filter      WHERE, WHEREIN, MATCH
+//	glob        patterns of names
 //	keys        SET, GET, DEL … (one collection or item)
 //	search      SCAN, SEARCH, NEARBY, WITHIN, INTERSECTS
+//	dump        a state as the commands that make it again
 //
 // A write takes two steps, so that the log can be written between them: Prepare
 // finds out everything that can go wrong and records a Change; Apply carries it

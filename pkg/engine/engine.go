@@ -70,5 +70,14 @@ func (e *Engine) Prepare(spec *command.Spec, req *command.Request, out *reply.Re
 // Apply carries out what the last Prepare returned.
 func (e *Engine) Apply(ch *collection.Change) { e.state.Apply(ch) }
 
+// Load runs f, which replays a log into an engine without data. The engine does
+// without the index by place meanwhile, and builds it at the end.
+func (e *Engine) Load(f func() error) error {
+	e.state.Defer()
+	err := f()
+	e.state.Index()
+	return err
+}
+
 // Reset replaces all data.
 func (e *Engine) Reset(st *collection.State) { e.state = st }

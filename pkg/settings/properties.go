@@ -66,7 +66,7 @@ func find(name string) *Property {
 }
 
 func invalid(name, value string) error {
-	return fmt.Errorf("Invalid argument '%s' for CONFIG SET '%s'", value, name) //nolint:staticcheck,revive // the text that clients know
+	return fmt.Errorf("Invalid argument '%s' for CONFIG SET '%s'", value, name) //nolint:staticcheck // the text that clients know
 }
 
 func anything(value string) (string, error) { return value, nil }

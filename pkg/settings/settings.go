@@ -67,7 +67,9 @@ func Load(fsys fsx.FS, dir string) (*Settings, error) {
 		return nil, err
 	}
 	if s.ServerID() == "" {
-		return s, s.save(keyServerID, newID())
+		if err := s.save(keyServerID, newID()); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }

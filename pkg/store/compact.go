@@ -72,17 +72,18 @@ func (s *Store) seal() (*collection.State, aof.Mark) {
 
 // writeBase writes the snapshot, then reads the file back and compares.
 func (s *Store) writeBase(ctx context.Context, base *aof.BaseWriter, snap *collection.State, mark aof.Mark) (n int64, err error) {
+	pace := newPacer(s.opt.CompactCPU)
 	err = dump.Items(snap, mark.Time, func(args []string) error {
 		n++
-		if n%256 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := pace.step(ctx); err != nil {
+			return err
 		}
 		return base.Add(args)
 	})
 	if err != nil {
 		return n, fmt.Errorf("write base at offset %d: %w", mark.Offset, err)
 	}
-	v := verifier{eng: engine.New(s.opt.Engine), now: mark.Time}
+	v := verifier{ctx: ctx, eng: engine.New(s.opt.Engine), now: mark.Time, pace: pace}
 	if err := base.Verify(ctx, v.batch); err != nil {
 		return n, fmt.Errorf("verify base at offset %d: %w", mark.Offset, err)
 	}
@@ -96,6 +97,8 @@ func (s *Store) writeBase(ctx context.Context, base *aof.BaseWriter, snap *colle
 // command against an empty engine and adds up the digests of what would be
 // put.
 type verifier struct {
+	ctx   context.Context
+	pace  *pacer
 	eng   *engine.Engine
 	now   int64
 	tally collection.Tally
@@ -105,7 +108,7 @@ type verifier struct {
 func (v *verifier) batch(b aof.Batch) error {
 	return aof.EachCommand(b.Payload, func(args []string) error {
 		req := command.Request{Args: args, Name: lower(args[0]), Now: v.now}
-		spec := v.eng.Lookup(req.Name)
+		spec := v.eng.LookupLogged(req.Name)
 		if spec == nil || spec.Write == nil {
 			return fmt.Errorf("%w: %q", errReplay, args[0])
 		}
@@ -115,6 +118,6 @@ func (v *verifier) batch(b aof.Batch) error {
 			return fmt.Errorf("%q: %w", args, err)
 		}
 		v.tally.Add(ch)
-		return nil
+		return v.pace.step(v.ctx)
 	})
 }

@@ -17,11 +17,13 @@
 //
 // Files:
 //
-//	store.go     opening, replay
+//	store.go     opening
+//	replay.go    from the log to the state
 //	write.go     the path above
 //	read.go      reads, snapshots
 //	expire.go    objects whose time is over: the leader deletes them, as DEL
 //	compact.go   a snapshot becomes the new base of the log
+//	pace.go      background work keeps to a share of a processor
 //	follow.go    what a follower does with batches of its leader
 //
 // Lock order: Store.files, Store.mu, then the locks inside the log. Nothing is written to

@@ -66,7 +66,7 @@ func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64,
 	}
 	eng := engine.New(s.opt.Engine)
 	load := s.replayer(eng)
-	if err := recv.Verify(ctx, load.batch); err != nil {
+	if err := load.load(ctx, recv.Verify); err != nil {
 		return fmt.Errorf("check received base: %w", errors.Join(err, recv.Abort()))
 	}
 	load.report(s.opt.Logger)

@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
-	"evenkeel/pkg/engine/reply"
 )
 
 // Options configure a Store.
@@ -26,6 +23,9 @@ type Options struct {
 	// ReadSlice is how long a read may hold the lock before it goes on with a
 	// snapshot. Default 500 µs.
 	ReadSlice time.Duration
+	// CompactCPU is the share of one processor, in percent, that a compaction may
+	// take. Default 25.
+	CompactCPU int
 	// Progress hears of the replay: bytes done and in all.
 	Progress func(done, total int64)
 	Logger   *slog.Logger
@@ -38,6 +38,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.ReadSlice == 0 {
 		o.ReadSlice = 500 * time.Microsecond
+	}
+	if o.CompactCPU == 0 {
+		o.CompactCPU = 25
 	}
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
@@ -95,7 +98,9 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		deadline: make(chan struct{}, 1),
 	}
 	r := s.replayer(s.eng)
-	if err := s.log.Replay(ctx, r.batch, opt.Progress); err != nil {
+	if err := r.load(ctx, func(ctx context.Context, visit func(aof.Batch) error) error {
+		return s.log.Replay(ctx, visit, opt.Progress)
+	}); err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
 	r.report(opt.Logger)
@@ -106,82 +111,6 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	s.next = s.eng.State().NextDeadline()
 	return s, nil
-}
-
-// replayer carries out what the log says.
-type replayer struct {
-	store   *Store
-	eng     *engine.Engine
-	out     reply.Reply
-	req     command.Request
-	refused int   // commands that the engine did not accept
-	first   error // the first of them
-}
-
-func (s *Store) replayer(eng *engine.Engine) *replayer { return &replayer{store: s, eng: eng} }
-
-// errReplay is a command of the log that cannot be understood at all.
-var errReplay = errors.New("unknown command in the log")
-
-// batch applies one batch and compares the digest it must lead to.
-func (r *replayer) batch(b aof.Batch) error {
-	r.req.Now = b.Time
-	if err := aof.EachCommand(b.Payload, r.command); err != nil {
-		return fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
-	}
-	if !b.Unchecked && aof.Digest(r.eng.State().Digest()) != b.Digest {
-		r.store.stats.mismatches.Add(1)
-		if r.store.stats.mismatches.Load() == 1 {
-			r.store.opt.Logger.Error("the log leads to another state than it says; the data may have been written by another version",
-				"offset", b.Offset, "want", b.Digest.String(), "got", r.eng.State().Digest().String())
-		}
-	}
-	return nil
-}
-
-func (r *replayer) command(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	r.req.Args = args
-	r.req.Name = lower(args[0])
-	spec := r.eng.Lookup(r.req.Name)
-	if spec == nil || spec.Write == nil {
-		return fmt.Errorf("%w: %q", errReplay, args[0])
-	}
-	r.store.stats.commands.Add(1)
-	r.out.Buf = r.out.Buf[:0]
-	ch, err := r.eng.Prepare(spec, &r.req, &r.out)
-	switch {
-	case err != nil:
-		// It was accepted once; a stock Tile38 passes over such a command when
-		// it loads, and so do we, but not silently.
-		r.refused++
-		if r.first == nil {
-			r.first = fmt.Errorf("%q: %w", args, err)
-		}
-	case ch != nil:
-		r.eng.Apply(ch)
-	}
-	return nil
-}
-
-func (r *replayer) report(l *slog.Logger) {
-	if r.refused > 0 {
-		l.Warn("commands of the log were passed over", "count", r.refused, "first", r.first)
-	}
-}
-
-// lower returns name in lower case; names in the log are nearly always of one
-// case, which costs nothing.
-func lower(name string) string {
-	switch name {
-	case "SET", "set":
-		return "set"
-	case "DEL", "del":
-		return "del"
-	}
-	return strings.ToLower(name)
 }
 
 // Lookup returns the engine's command with this lower-case name, or nil.

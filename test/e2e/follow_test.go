@@ -142,7 +142,7 @@ func TestFollowerWhoseOffsetIsGone(t *testing.T) {
 	if n := f.words("EXISTS fleet ghost2"); n != int64(0) {
 		t.Errorf("EXISTS fleet ghost2 = %v", n)
 	}
-	if keys := f.words("KEYS ghosts"); len(keys.([]any)) != 0 {
+	if keys, ok := f.words("KEYS ghosts").([]any); !ok || len(keys) != 0 {
 		t.Errorf("KEYS ghosts = %v", keys)
 	}
 }

@@ -3,6 +3,8 @@ package area
 import (
 	"github.com/tidwall/geojson"
 	"github.com/tidwall/geojson/geometry"
+
+	"evenkeel/pkg/engine/collection"
 )
 
 // Area is a region that objects are compared with.
@@ -67,17 +69,14 @@ func (a *Area) Intersects(obj geojson.Object) bool {
 	return obj.Intersects(a.Object)
 }
 
-// Inner returns a rectangle that lies wholly in the area; one with Min above Max
-// when none is known.
-func (a *Area) Inner() geometry.Rect {
+// Side says where a rectangle lies. Inside means that all of its points are in
+// the area, Outside that none is.
+func (a *Area) Side(r geometry.Rect) collection.Side {
 	switch {
 	case a.circle != nil:
-		return a.circle.inner
-	case a.rect != nil:
-		return *a.rect
+		return a.circle.side(r)
+	case a.rect != nil && a.rect.ContainsRect(r):
+		return collection.Inside
 	}
-	return none
+	return collection.Partly
 }
-
-// none is a rectangle without points.
-var none = geometry.Rect{Min: geometry.Point{X: 1}, Max: geometry.Point{X: -1}}

@@ -6,6 +6,8 @@ import (
 	"github.com/tidwall/geojson"
 	"github.com/tidwall/geojson/geo"
 	"github.com/tidwall/geojson/geometry"
+
+	"evenkeel/pkg/engine/collection"
 )
 
 // Steps is the number of corners of the polygon that stands for a circle where
@@ -27,7 +29,14 @@ type circle struct {
 	φ, λ   float64       // the centre, radians
 	cosφ   float64
 	limit  float64 // the haversine of the radius
+	least  float64 // with a smaller haversine, all nearby points lie inside
+	most   float64 // with a greater one, none does
 }
+
+// nearby is how large a rectangle may be, in degrees, to be judged by one of
+// its corners: what a point is in the index, where it is rounded to single
+// precision.
+const nearby = 4e-5
 
 func newCircle(o *geojson.Circle) *circle {
 	c := o.Center()
@@ -35,6 +44,9 @@ func newCircle(o *geojson.Circle) *circle {
 	k.cosφ = math.Cos(k.φ)
 	k.rect = circleRect(c, o.Meters())
 	k.inner = k.innerRect()
+	// The sine of half the angle differs by less than half the distance.
+	s, slack := math.Sqrt(k.limit), nearby*radians
+	k.least, k.most = max(s-slack, 0)*max(s-slack, 0), (s+slack)*(s+slack)
 	return k
 }
 
@@ -64,6 +76,8 @@ func circleRect(c geometry.Point, meters float64) geometry.Rect {
 // all of the rectangle does. Circles of more than 1000 km have none.
 func (k *circle) innerRect() geometry.Rect {
 	const most = 1000e3
+	// none is a rectangle without points.
+	none := geometry.Rect{Min: geometry.Point{X: 1}, Max: geometry.Point{X: -1}}
 	if !(k.object.Meters() > 0 && k.object.Meters() <= most) {
 		return none
 	}
@@ -98,6 +112,33 @@ func (k *circle) containsPoint(p geometry.Point) bool {
 		return true
 	}
 	return k.haversine(p) <= k.limit
+}
+
+// side judges rectangles in the inner one, and those of points.
+func (k *circle) side(r geometry.Rect) collection.Side {
+	if k.inner.ContainsRect(r) {
+		return collection.Inside
+	}
+	if !(r.Max.X-r.Min.X <= nearby && r.Max.Y-r.Min.Y <= nearby) {
+		return collection.Partly
+	}
+	switch h := k.haversine(r.Min); {
+	case h < k.least:
+		return collection.Inside
+	case h > k.most && k.beyond(r):
+		return collection.Outside
+	}
+	return collection.Partly
+}
+
+// beyond says whether a rectangle lies outside the polygon, which is drawn into
+// the ellipse in k.rect. The polygon has corners where the circle has not, and
+// not only points are compared with it.
+func (k *circle) beyond(r geometry.Rect) bool {
+	c := k.object.Center()
+	x := max(r.Min.X-c.X, c.X-r.Max.X, 0) / (k.rect.Max.X - c.X)
+	y := max(r.Min.Y-c.Y, c.Y-r.Max.Y, 0) / (k.rect.Max.Y - c.Y)
+	return x*x+y*y > 1+1e-9
 }
 
 func (k *circle) polygon() geojson.Object {

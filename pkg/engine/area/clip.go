@@ -161,7 +161,7 @@ func (e edge) cross(a, b geometry.Point, r geometry.Rect) geometry.Point {
 // first point is its last but one, so corners can come out twice; so they do in
 // Tile38.
 func clipRing(ring []geometry.Point, r geometry.Rect) []geometry.Point {
-	for _, e := range []edge{left, right, bottom, top} {
+	for _, e := range [...]edge{left, right, bottom, top} {
 		if len(ring) < 2 {
 			return nil
 		}
@@ -221,7 +221,7 @@ func clipLine(l *geometry.Line, r geometry.Rect) geojson.Object {
 
 // clipSegment returns the part of a segment that lies in r.
 func clipSegment(a, b geometry.Point, r geometry.Rect) (geometry.Point, geometry.Point, bool) {
-	for _, e := range []edge{left, right, bottom, top} {
+	for _, e := range [...]edge{top, bottom, right, left} {
 		ina, inb := e.inside(a, r), e.inside(b, r)
 		switch {
 		case !ina && !inb:

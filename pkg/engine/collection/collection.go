@@ -21,8 +21,9 @@ type Collection struct {
 	objects int                  // geometries
 	points  int                  // points of all objects
 	weight  int                  // bytes of content, Tile38's measure
-	hint btree.PathHint
 	pivots  *sync.Pool           // of *Item, to look up ids without garbage
+
+	deferred bool // spatial is not kept up to date, see State.Defer
 }
 
 func byID(a, b *Item) bool { return a.id < b.id }
@@ -179,7 +180,7 @@ func (c *Collection) put(it, old *Item, h *hasher) {
 	if old != nil {
 		c.discount(old, h)
 	}
-	c.items.SetHint(it, &c.hint)
+	c.items.Set(it)
 	c.digest = c.digest.Add(h.item(it))
 	c.weight += weigh(it)
 	c.points += it.object.NumPoints()
@@ -232,6 +233,7 @@ func (c *Collection) discount(old *Item, h *hasher) {
 func (c *Collection) place(it, old *Item) {
 	comes, goes := it.indexed(), old.indexed()
 	switch {
+	case c.deferred:
 	case comes && goes:
 		c.spatial.replace(boxOfItem(old), old, boxOfItem(it), it)
 	case comes:

@@ -163,7 +163,18 @@ func better(x, y *rnode, b *box) *rnode {
 
 // choose returns the child that grows least by b, the smallest among equals.
 func (n *rnode) choose(b *box) int {
-	best, bestGrowth, bestArea := 0, math.Inf(1), math.Inf(1)
+	best, bestArea := -1, math.Inf(1)
+	for i := range n.n { // most often one need not grow
+		if n.boxes[i].contains(b) {
+			if a := n.boxes[i].area(); best < 0 || a < bestArea {
+				best, bestArea = i, a
+			}
+		}
+	}
+	if best >= 0 {
+		return best
+	}
+	best, bestGrowth := 0, math.Inf(1)
 	for i := range n.n {
 		g := growth(&n.boxes[i], b)
 		if g > bestGrowth {

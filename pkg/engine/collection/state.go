@@ -16,6 +16,8 @@ type State struct {
 	sum   Digest
 	dirty []string // names of collections whose share in sum is out of date
 	h     hasher
+
+	deferred bool // the collections do without an index by place, see Defer
 }
 
 // NewState returns a state without collections.
@@ -126,6 +128,7 @@ func (s *State) put(op *Op) {
 	c := s.own(op.Key)
 	if c == nil {
 		c = newCollection(op.Key, s.gen)
+		c.deferred = s.deferred
 		s.cols.Set(c.name, c)
 		s.dirty = append(s.dirty, c.name)
 	}

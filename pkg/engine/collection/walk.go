@@ -9,44 +9,46 @@ import (
 	"github.com/tidwall/geojson/geometry"
 )
 
+// Side says where a rectangle lies with respect to an area.
+type Side uint8
+
+// The sides. Partly is always a true answer.
+const (
+	Partly Side = iota
+	Inside
+	Outside
+)
+
 // Visit visits, in no particular order, every item whose rectangle may meet
-// outer, as Search does, and says of each whether its rectangle lies wholly in
-// inner, so that the visitor need not look at its coordinates. An inner that
-// has Min above Max contains nothing.
-func (c *Collection) Visit(outer, inner geometry.Rect, visit func(it *Item, inside bool) bool) {
-	if c.spatial.root == nil {
-		return
-	}
-	o := boxOf(outer)
-	c.spatial.root.visit(&o, innerBox(inner), visit)
-}
-
-// innerBox returns the largest box that r covers.
-func innerBox(r geometry.Rect) *box {
-	return &box{
-		[2]float32{-roundDown(-r.Min.X), -roundDown(-r.Min.Y)},
-		[2]float32{roundDown(r.Max.X), roundDown(r.Max.Y)},
+// outer and whose node in the index side does not find outside. It says of each
+// item whether its rectangle lies wholly inside, so that the visitor need not
+// load it to look at its coordinates, which costs more than to compare them.
+// What side gets are rectangles of nodes and of items, rounded outwards.
+func (c *Collection) Visit(outer geometry.Rect, side func(geometry.Rect) Side, visit func(it *Item, inside bool) bool) {
+	if c.spatial.root != nil {
+		o := boxOf(outer)
+		c.spatial.root.visit(&o, side, visit)
 	}
 }
 
-func (n *rnode) visit(outer, inner *box, visit func(*Item, bool) bool) bool {
+func (n *rnode) visit(outer *box, side func(geometry.Rect) Side, visit func(*Item, bool) bool) bool {
 	for i := range n.n {
 		b := &n.boxes[i]
 		if !b.meets(outer) {
 			continue
 		}
-		inside := inner.contains(b)
-		if n.leaf() {
-			if !visit(n.items[i], inside) {
-				return false
-			}
-			continue
+		at := side(b.rect())
+		more := true
+		switch {
+		case at == Outside:
+		case n.leaf():
+			more = visit(n.items[i], at == Inside)
+		case at == Inside:
+			more = n.kids[i].visitAll(visit)
+		default:
+			more = n.kids[i].visit(outer, side, visit)
 		}
-		if inside {
-			if !n.kids[i].visitAll(visit) {
-				return false
-			}
-		} else if !n.kids[i].visit(outer, inner, visit) {
+		if !more {
 			return false
 		}
 	}

@@ -55,6 +55,18 @@ func (f *Filter) HasWhere() bool { return len(f.wheres)+len(f.exprs) > 0 }
 // Any says whether the filter asks for anything.
 func (f *Filter) Any() bool { return f.HasMatch() || f.HasWhere() || len(f.ins) > 0 }
 
+// Slow says whether an item may take milliseconds to look at: there is a long
+// expression.
+func (f *Filter) Slow() bool {
+	const long = 256 // bytes
+	for _, e := range f.exprs {
+		if len(e.text) > long {
+			return true
+		}
+	}
+	return false
+}
+
 // Name says whether a name is one of those asked for.
 func (f *Filter) Name(name string) bool {
 	if !f.HasMatch() {

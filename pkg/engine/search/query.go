@@ -164,27 +164,6 @@ func (q *query) option(w *words) (ok bool, err error) {
 		return true, w.script()
 	case "buffer":
 		return true, q.parseBuffer(w)
-	case "cursor":
-		if q.seen.cursor {
-			return true, duplicate(word)
-		}
-		q.seen.cursor = true
-		q.cursor, err = w.uint(0, math.MaxUint64)
-		return true, err
-	case "limit":
-		if q.seen.limit {
-			return true, duplicate(word)
-		}
-		q.seen.limit = true
-		q.limit, err = w.uint(1, math.MaxUint64)
-		return true, err
-	case "sparse":
-		if q.sparse > 0 {
-			return true, duplicate(word)
-		}
-		n, err := w.uint(1, maxSparse)
-		q.sparse = int(n)
-		return true, err
 	case "asc", "desc":
 		if q.seen.asc || q.seen.desc {
 			return true, duplicate(word)
@@ -192,6 +171,9 @@ func (q *query) option(w *words) (ok bool, err error) {
 		q.seen.asc, q.seen.desc = name == "asc", name == "desc"
 		q.desc = name == "desc"
 		return true, nil
+	}
+	if ok, err := q.number(w, name, word); ok {
+		return true, err
 	}
 	if ok, err := q.flag(name, word); ok {
 		return true, err
@@ -201,6 +183,34 @@ func (q *query) option(w *words) (ok bool, err error) {
 	}
 	w.rest = known
 	return false, nil
+}
+
+// number reads an option with a number.
+func (q *query) number(w *words, name, word string) (ok bool, err error) {
+	switch name {
+	case "cursor":
+		if q.seen.cursor {
+			return true, duplicate(word)
+		}
+		q.seen.cursor = true
+		q.cursor, err = w.uint(0, math.MaxUint64)
+	case "limit":
+		if q.seen.limit {
+			return true, duplicate(word)
+		}
+		q.seen.limit = true
+		q.limit, err = w.uint(1, math.MaxUint64)
+	case "sparse":
+		if q.sparse > 0 {
+			return true, duplicate(word)
+		}
+		var n uint64
+		n, err = w.uint(1, maxSparse)
+		q.sparse = int(n)
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 // flag reads an option without a value.

@@ -19,6 +19,7 @@ type run struct {
 	full    bool               // the limit was reached
 	err     error              // what pause said
 	metric  *metric            // of NEARBY
+	slow    bool               // pause is to be asked at every item
 }
 
 // pauseEvery is how many items are visited between two questions to pause.
@@ -30,6 +31,7 @@ func (r *run) walk(c *collection.Collection) error {
 			return err
 		}
 	}
+	r.slow = r.filter.Slow()
 	if r.output != count {
 		r.found = make([]*collection.Item, 0, min(r.limit, defaultLimit))
 	}
@@ -59,7 +61,7 @@ func (r *run) walk(c *collection.Collection) error {
 // that the walk is over.
 func (r *run) step() (skip, stop bool) {
 	r.visited++
-	if r.visited%pauseEvery == 0 && r.pause != nil {
+	if (r.slow || r.visited%pauseEvery == 0) && r.pause != nil {
 		if r.err = r.pause(); r.err != nil {
 			return true, true
 		}
@@ -147,18 +149,17 @@ func (r *run) visit(c *collection.Collection, test func(geojson.Object) bool) {
 		r.thin(c, test)
 		return
 	}
-	c.Visit(r.area.Rect, r.area.Inner(), func(it *collection.Item, inside bool) bool {
+	filtered := r.filter.Any()
+	c.Visit(r.area.Rect, r.area.Side, func(it *collection.Item, inside bool) bool {
 		skip, stop := r.step()
 		if skip {
 			return !stop
 		}
-		if !r.filter.Name(it.ID()) || !r.filter.Item(it) {
+		if filtered && !(r.filter.Name(it.ID()) && r.filter.Item(it)) {
 			return true
 		}
-		if !inside || !isPoint(it) {
-			if !test(it.Object()) {
-				return true
-			}
+		if !(inside && isPoint(it)) && !test(it.Object()) {
+			return true
 		}
 		return r.pick(it)
 	})

@@ -98,9 +98,8 @@ func (r *run) fieldNames() []string {
 		return nil
 	}
 	var names []string
-	last := 0 // where the name before was found: fields come in order, too
 	for _, it := range r.found {
-		last = 0
+		last := 0 // behind the name before: fields come in order, too
 		it.Fields().Range(func(name string, _ field.Value) bool {
 			if last < len(names) && names[last] == name {
 				last++
