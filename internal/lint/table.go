@@ -115,8 +115,3 @@ func bans() []ban {
 			why: "nothing is worth it without a measured reason; write it down in internal/lint/table.go then"},
 	}
 }
-
-// skipped are folders of the module that are not held to the plan.
-func skipped() []string {
-	return []string{"cmd/devserver"}
-}

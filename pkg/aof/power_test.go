@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -245,7 +246,18 @@ func (h *memHandle) Close() error { return nil }
 // is being recovered.
 func TestPowerLossAnywhere(t *testing.T) {
 	leader := openLog(t, t.TempDir())
-	write(t, leader, 1, set(1))
+	// Its base lies where a segment of the history that it replaces begins: that
+	// must not be taken for its continuation.
+	at := int64(0)
+	for i := range 10 {
+		at += int64(len(command(set(i)...)))
+	}
+	at += 4 // four of the ten have a number of two digits
+	pad := at - int64(len(command("SET", "k", "pad", "STRING", strings.Repeat("p", 100)))) + 100
+	write(t, leader, 1, []string{"SET", "k", "pad", "STRING", strings.Repeat("p", int(pad))})
+	if got := leader.Last().Offset; got != at {
+		t.Fatalf("the leader is at %d, not %d", got, at)
+	}
 	compact(t, leader, 5, set(2))
 	const rounds = 6 // with other survivors
 	for round := range uint64(2 * rounds) {
@@ -254,14 +266,16 @@ func TestPowerLossAnywhere(t *testing.T) {
 			policy = FsyncNo
 		}
 		survived := false
+		met := false
 		for n := 0; !survived; n++ {
 			mem := newMemFS()
 			disk := fsxtest.New(mem)
 			disk.DieAt(n)
 			life := dieScript(t, leader, "data", disk, policy)
 			survived = disk.Ops() <= n
+			met = strings.Count(strings.Join(disk.History(), "\n"), "create "+filepath.Join("data", formatName(kindSegment, at, 1))) == 2
 			for _, loss := range losses {
-				at := fmt.Sprintf("round %d, %v, power lost at %d, %s", round, policy, n, loss.name)
+				when := fmt.Sprintf("round %d, %v, power lost at %d, %s", round, policy, n, loss.name)
 				left := mem.afterPowerLoss(loss, random)
 				again := fsxtest.New(left)
 				again.DieAt(random.IntN(12))
@@ -269,8 +283,11 @@ func TestPowerLossAnywhere(t *testing.T) {
 					_ = l.Close(bg) // the disk may be dead
 				}
 				second := left.afterPowerLoss(losses[random.IntN(len(losses))], random)
-				life.check(t, at, second, "data", leader)
+				life.check(t, when, second, "data", leader)
 			}
+		}
+		if !met {
+			t.Fatalf("the old history has no segment that begins at %d", at)
 		}
 	}
 }

@@ -150,10 +150,10 @@ func (c *call) timeout() error {
 		return reply.InvalidArgument(c.args[1])
 	}
 	inner := c.node.lookup(c.args[2])
-	if inner == nil || inner.spec == nil {
+	if inner == nil || inner.spec == nil && !inner.write {
 		return unknownCommand(c.args[2])
 	}
-	if inner.spec.Write != nil && inner.name != "jdel" {
+	if inner.write && inner.name != "jdel" { // Tile38 takes JDEL for a read
 		return reply.Plain("timeout not supported for '" + inner.name + "'")
 	}
 	return c.bounded(inner, time.Duration(min(secs, 1e9)*float64(time.Second)))
@@ -163,7 +163,7 @@ func (c *call) timeout() error {
 func (c *call) bounded(e *entry, d time.Duration) error {
 	b := &c.batch
 	c.finished = true
-	req := command.Request{Args: c.args[2:], Name: e.name}
+	req := command.Request{Args: c.args[2:], Name: e.name, Via: c.name}
 	if e.spec.Write != nil {
 		c.wrote = true
 		if offset := c.node.opt.Store.Write([]store.Write{{Spec: e.spec, Request: req}}, c.out); offset > 0 {

@@ -79,11 +79,12 @@ type Server interface {
 // entry is one command of the node's table: a data command (spec) or one of
 // the node's own (run).
 type entry struct {
-	name string
-	spec *command.Spec
-	run  handler
-	open bool // allowed before AUTH
-	free bool // allowed while a follower has not yet caught up
+	name  string
+	spec  *command.Spec
+	run   handler
+	write bool // changes data
+	open  bool // allowed before AUTH
+	free  bool // allowed while a follower has not yet caught up
 }
 
 var _ proxy.Backend = (*Node)(nil)
@@ -102,10 +103,10 @@ func New(opt Options) *Node {
 		n.add(e)
 	}
 	for _, spec := range opt.Store.Commands() {
-		n.add(&entry{name: spec.Name, spec: spec})
+		n.add(&entry{name: spec.Name, spec: spec, write: spec.Write != nil})
 	}
 	for _, name := range []string{"sethook", "setchan"} {
-		n.add(&entry{name: name, run: (*call).noFences})
+		n.add(&entry{name: name, run: (*call).noFences, write: true})
 	}
 	n.role.init(n)
 	return n

@@ -172,7 +172,7 @@ func (s *session) admit(e *entry, args []string) error {
 	if e == nil {
 		return unknownCommand(args...)
 	}
-	if e.free || e.spec != nil && e.spec.Write != nil {
+	if e.free || e.write {
 		return nil
 	}
 	return s.node.role.catchingUp()

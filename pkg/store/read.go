@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *Store) Read(spec *command.Spec, req *command.Request, out *reply.Reply)
 	}
 	if err != nil {
 		out.Buf = out.Buf[:start]
-		out.Fail(req.Name, err)
+		out.Fail(cmp.Or(req.Via, req.Name), err)
 	}
 	out.Finish(start, time.Since(started))
 }

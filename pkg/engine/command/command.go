@@ -24,6 +24,9 @@ type Request struct {
 	Args []string
 	// Name is Args[0] in lower case.
 	Name string
+	// Via is the command that wraps this one (TIMEOUT), in lower case: errors
+	// name it. "" when there is none.
+	Via string
 	// Now is the time of the batch that the command belongs to, in Unix
 	// milliseconds. Handlers have no other clock.
 	Now int64
