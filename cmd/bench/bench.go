@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -160,6 +161,12 @@ func (b *bench) latencies(ctx context.Context, s *server) (err error) {
 	defer func() { err = errors.Join(err, f.stop()) }()
 	if err := f.until(ctx, func() bool { return f.levelWith(ctx, s) }); err != nil {
 		return fmt.Errorf("follower: %w", err)
+	}
+	// What was loaded is still on its way to the disk and in the collectors of
+	// both servers; that is no part of any phase.
+	syscall.Sync()
+	if err := sleep(ctx, b.o.phase/2); err != nil {
+		return err
 	}
 	streams := []*stream{
 		{op: opSet, addr: s.addr}, {op: opGet, addr: s.addr}, {op: opNearby, addr: s.addr},

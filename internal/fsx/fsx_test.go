@@ -35,7 +35,7 @@ func TestWriteFileAtomicFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := faulty.Ops()
-		faulty.FailWith(func(i int, op fsxtest.Op, _ string) error {
+		faulty.FailWith(func(i int, _ fsxtest.Op, _ string) error {
 			if i == start+1+n {
 				return syscall.EIO
 			}

@@ -22,7 +22,7 @@ func TestEachCommand(t *testing.T) {
 		t.Errorf("%q, %v", all, err)
 	}
 	stop := errors.New("stop")
-	if err := EachCommand(payload, func([]string) error { return stop }); err != stop {
+	if err := EachCommand(payload, func([]string) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("error %v", err)
 	}
 	for _, c := range []struct{ payload, text string }{

@@ -22,7 +22,6 @@ type writer struct {
 
 	file  *handle // nil: the next byte begins a segment at start
 	start Mark    // the state at which the next segment begins
-	off   int64   // logical offset of buf[done] when done is at a batch's start
 
 	touched []extent // what reveal will show
 }

@@ -111,7 +111,10 @@ func decodeManifest(b []byte) (*manifest, error) {
 			return nil, fmt.Errorf("checksum is %s, want %s (take the line out if the file was edited on purpose)", m.Checksum, sum)
 		}
 	}
-	return m, m.check()
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // check lists what is wrong with m as a whole.

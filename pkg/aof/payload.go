@@ -84,7 +84,8 @@ func (l *Log) payloadReader(from int64) (*PayloadReader, error) {
 	if base == nil || from >= base.payload {
 		return p, nil
 	}
-	return p, p.openBase(from)
+	err = p.openBase(from)
+	return p, err
 }
 
 func (p *PayloadReader) openBase(from int64) (err error) {

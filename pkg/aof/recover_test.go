@@ -320,7 +320,7 @@ func TestUnlistedSegments(t *testing.T) {
 	if err := l.Sync(bg); err != nil {
 		t.Fatal(err)
 	}
-	faulty.FailWith(func(_ int, op fsxtest.Op, path string) error {
+	faulty.FailWith(func(_ int, _ fsxtest.Op, path string) error {
 		if strings.Contains(path, manifestName) {
 			return syscall.EIO
 		}

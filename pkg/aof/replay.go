@@ -91,11 +91,12 @@ func (r *replay) file(f replayFile) (err error) {
 	}
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
-	if f.logFile.sealed && w.crc != f.crc {
+	// A segment that was sealed meanwhile is longer than what was read.
+	if f.sealed && f.size == f.logFile.size && w.crc != f.crc {
 		return &DamageError{File: path, Offset: -1, Reason: fmt.Sprintf("its checksum is %08x, the manifest says %08x", w.crc, f.crc)}
 	}
-	if f.logFile.index == nil {
-		f.logFile.index = index
+	if whole := f.logFile; whole.index == nil {
+		whole.index = index
 	}
 	return nil
 }

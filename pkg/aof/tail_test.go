@@ -175,7 +175,11 @@ func TestTailLargeBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tail.Close()
+	defer func() {
+		if err := tail.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	var got []byte
 	for len(got) < len(want) {
 		raw, _, err := tail.Next(bg)

@@ -18,7 +18,11 @@ func transfer(t testing.TB, from, to *Log) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	r, err := to.Receive(b.Position().Epoch, b.Mark(), b.Size())
 	if err != nil {
 		return err
