@@ -80,3 +80,47 @@ func stringHeader(s string, i int, kind byte) (v, next int, ok bool) {
 	}
 	return 0, i, false
 }
+
+// EachRaw splits payload as EachCommand does, without a copy: the words are
+// pieces of payload. It leaves nothing to the garbage collector.
+func EachRaw(payload []byte, visit func(words [][]byte) error) error {
+	words := make([][]byte, 0, 16)
+	for i := 0; i < len(payload); {
+		if payload[i] == 0 {
+			i++
+			continue
+		}
+		var err error
+		words, i, err = splitRaw(words[:0], payload, i)
+		if err != nil {
+			return err
+		}
+		if len(words) == 0 {
+			continue
+		}
+		if err := visit(words); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func splitRaw(words [][]byte, b []byte, i int) ([][]byte, int, error) {
+	n, i, s := header(b, i, '*')
+	if s != found {
+		return nil, 0, &formatError{at: int64(i), reason: "not the start of a command"}
+	}
+	for ; n > 0; n-- {
+		var l int
+		if l, i, s = header(b, i, '$'); s != found {
+			return nil, 0, &formatError{at: int64(i), reason: "not the start of an argument"}
+		}
+		end := i + l
+		if len(b)-i < l+2 || b[end] != '\r' || b[end+1] != '\n' {
+			return nil, 0, &formatError{at: int64(min(end, len(b))), reason: "not the end of an argument"}
+		}
+		words = append(words, b[i:end])
+		i = end + 2
+	}
+	return words, i, nil
+}

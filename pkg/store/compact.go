@@ -83,41 +83,52 @@ func (s *Store) writeBase(ctx context.Context, base *aof.BaseWriter, snap *colle
 	if err != nil {
 		return n, fmt.Errorf("write base at offset %d: %w", mark.Offset, err)
 	}
-	v := verifier{ctx: ctx, eng: engine.New(s.opt.Engine), now: mark.Time, pace: pace}
-	if err := base.Verify(ctx, v.batch); err != nil {
+	if err := s.verifyBase(ctx, base, mark, pace); err != nil {
 		return n, fmt.Errorf("verify base at offset %d: %w", mark.Offset, err)
-	}
-	if got := aof.Digest(v.tally.Sum()); got != mark.Digest {
-		return n, fmt.Errorf("verify base at offset %d: %w: %s, want %s", mark.Offset, ErrVerify, got, mark.Digest)
 	}
 	return n, nil
 }
 
-// verifier reads a base back without building the state: it prepares each
-// command against an empty engine and adds up the digests of what would be
-// put.
-type verifier struct {
-	ctx   context.Context
-	pace  *pacer
-	eng   *engine.Engine
-	now   int64
-	tally collection.Tally
-	out   reply.Reply
+// verifyBase reads the file back and adds up the digests of what it would put,
+// without building the state.
+func (s *Store) verifyBase(ctx context.Context, base *aof.BaseWriter, mark aof.Mark, pace *pacer) error {
+	tally := dump.NewTally(mark.Time, s.preparer(mark.Time))
+	err := base.Verify(ctx, func(b aof.Batch) error {
+		return aof.EachRaw(b.Payload, func(words [][]byte) error {
+			if err := tally.Add(words); err != nil {
+				return err
+			}
+			return pace.step(ctx)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if got := aof.Digest(tally.Sum()); got != mark.Digest {
+		return fmt.Errorf("%w: %s, want %s", ErrVerify, got, mark.Digest)
+	}
+	return nil
 }
 
-func (v *verifier) batch(b aof.Batch) error {
-	return aof.EachCommand(b.Payload, func(args []string) error {
-		req := command.Request{Args: args, Name: lower(args[0]), Now: v.now}
-		spec := v.eng.LookupLogged(req.Name)
+// preparer returns a function that says what a command does to an empty state.
+func (s *Store) preparer(now int64) func(words [][]byte) (*collection.Change, error) {
+	eng := engine.New(s.opt.Engine)
+	var out reply.Reply
+	return func(words [][]byte) (*collection.Change, error) {
+		args := make([]string, len(words))
+		for i, w := range words {
+			args[i] = string(w)
+		}
+		req := command.Request{Args: args, Name: lower(args[0]), Now: now}
+		spec := eng.LookupLogged(req.Name)
 		if spec == nil || spec.Write == nil {
-			return fmt.Errorf("%w: %q", errReplay, args[0])
+			return nil, fmt.Errorf("%w: %q", errReplay, args[0])
 		}
-		v.out.Buf = v.out.Buf[:0]
-		ch, err := v.eng.Prepare(spec, &req, &v.out)
+		out.Buf = out.Buf[:0]
+		ch, err := eng.Prepare(spec, &req, &out)
 		if err != nil {
-			return fmt.Errorf("%q: %w", args, err)
+			return nil, fmt.Errorf("%q: %w", args, err)
 		}
-		v.tally.Add(ch)
-		return v.pace.step(v.ctx)
-	})
+		return ch, nil
+	}
 }

@@ -222,3 +222,10 @@ func uvarintLen(n int) int {
 	var tmp [maxHead]byte
 	return binary.PutUvarint(tmp[:], uint64(n))
 }
+
+// AppendPacked appends one field to the packed form of a list, as Packed
+// returns it: the names must come in order, and v must not be zero.
+func AppendPacked(dst []byte, name string, v Value) []byte {
+	e := entry{name: name, kind: v.kind, data: v.data}
+	return e.append(dst)
+}

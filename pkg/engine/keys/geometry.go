@@ -213,10 +213,10 @@ func height(obj geojson.Object) float64 {
 // millisecond is meant, also as a distance from one to another.
 const maxDeadline = 1 << 48
 
-// deadline returns when secs from now is; never 0, which would be no deadline.
+// Deadline returns when secs from now is; never 0, which would be no deadline.
 // Infinite and huge times are as far away as it gets; so is NaN, as it is
 // better to keep an object than to lose it.
-func deadline(now int64, secs float64) int64 {
+func Deadline(now int64, secs float64) int64 {
 	if math.IsNaN(secs) {
 		return maxDeadline
 	}

@@ -215,7 +215,7 @@ func expire(req *command.Request, st *collection.State, ch *collection.Change, o
 	if err != nil {
 		return err
 	}
-	ch.Put(args[1], it.WithDeadline(deadline(req.Now, secs)), it)
+	ch.Put(args[1], it.WithDeadline(Deadline(req.Now, secs)), it)
 	out.Int(1)
 	return nil
 }

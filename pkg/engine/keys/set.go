@@ -131,7 +131,7 @@ func setExpiry(s *setting, args []string, now int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.deadline = deadline(now, secs)
+	s.deadline = Deadline(now, secs)
 	return 2, nil
 }
 
