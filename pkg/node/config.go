@@ -86,10 +86,9 @@ func (c *call) readonly() error {
 	default:
 		return reply.InvalidArgument(c.args[1])
 	}
-	if err := c.node.opt.Settings.SetReadOnly(on); err != nil {
+	if err := c.node.role.readOnly(on); err != nil {
 		return reply.Plain(err.Error())
 	}
-	c.node.role.refuse()
 	c.out.OK()
 	return nil
 }

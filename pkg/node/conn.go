@@ -161,7 +161,7 @@ func (c *call) timeout() error {
 
 // bounded carries out a data command within d.
 func (c *call) bounded(e *entry, d time.Duration) error {
-	b := &c.batch
+	b := c.batch
 	c.finished = true
 	req := command.Request{Args: c.args[2:], Name: e.name, Via: c.name}
 	if e.spec.Write != nil {

@@ -11,6 +11,7 @@
 //	info.go      SERVER, INFO, ROLE, HEALTHZ, GC
 //	log.go       AOFSHRINK, AOFMD5, AOF
 //	role.go      FOLLOW, REPLCONF, REPLICATE
+//	memory.go    maxmemory
 //	ready.go     whether the node is fit to serve, and why not
 //
 // Data commands go to pkg/store; the node owns no data of its own.

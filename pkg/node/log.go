@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
+	"time"
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
@@ -69,6 +71,9 @@ func (c *call) aofmd5() error {
 func (c *call) checksum(pos, size int64) (string, error) {
 	h := md5.New() //nolint:gosec // see above
 	if size > 0 {
+		if size > c.node.opt.Log.PayloadSize()-pos {
+			return "", errEOF // without reading all that there is
+		}
 		r, err := c.node.opt.Log.PayloadReader(pos)
 		if err != nil {
 			return "", errEOF
@@ -101,41 +106,53 @@ func (c *call) aof() error {
 	}
 	c.finished = true
 	c.out.Simple("OK")
+	c.stream = r // the session closes it: the stream may never begin
 	c.batch.verdict.Hijack = func(ctx context.Context, h proxy.Hijacked) error {
-		defer func() { _ = r.Close() }()
-		return streamCommands(ctx, h, r)
+		return streamCommands(ctx, h.Conn, r)
 	}
 	return nil
 }
 
-// streamCommands sends what next returns until ctx or the client ends it: the
-// client sends nothing but the end of the connection.
-func streamCommands(ctx context.Context, h proxy.Hijacked, r *aof.PayloadReader) error {
+// streamWait is how long a client may take nothing of an AOF stream: the
+// segments that it has not read are kept for it.
+const streamWait = time.Minute
+
+// streamCommands sends what r reads until ctx or the client ends it: the client
+// sends nothing but the end of the connection.
+func streamCommands(ctx context.Context, conn net.Conn, r *aof.PayloadReader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// A write that waits for the client ends with ctx too.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
 	hungUp := make(chan struct{})
 	go func() {
 		defer close(hungUp)
 		defer cancel()
 		var b [1]byte
-		_, _ = h.Conn.Read(b[:]) // anything ends the stream
+		_, _ = conn.Read(b[:]) // anything ends the stream
 	}()
-	err := copyCommands(ctx, h.Conn, r)
-	_ = h.Conn.Close()
+	err := copyCommands(ctx, conn, r)
+	ended := ctx.Err() != nil
+	_ = conn.Close()
 	<-hungUp
-	if errors.Is(err, context.Canceled) {
+	if ended {
 		return nil
 	}
 	return err
 }
 
 // copyCommands copies what is in the log, and what comes, until ctx ends.
-func copyCommands(ctx context.Context, w io.Writer, r *aof.PayloadReader) error {
+func copyCommands(ctx context.Context, conn net.Conn, r *aof.PayloadReader) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
+			_ = conn.SetWriteDeadline(time.Now().Add(streamWait)) // fails only when the write does
+			if ctx.Err() != nil {
+				return ctx.Err() // its deadline may have been replaced by this one
+			}
+			if _, err := conn.Write(buf[:n]); err != nil {
 				return fmt.Errorf("AOF stream: %w", err)
 			}
 		}

@@ -63,6 +63,9 @@ type Node struct {
 	role    role
 	drain   atomic.Bool
 	collect chan struct{} // GC asks for a collection
+	memory  memory
+
+	batches sync.Pool // of *batch: an idle session holds none
 
 	commands atomic.Int64 // commands carried out
 	server   Server       // the listener's counts; set once by Attach
@@ -85,6 +88,7 @@ type entry struct {
 	write bool // changes data
 	open  bool // allowed before AUTH
 	free  bool // allowed while a follower has not yet caught up
+	grows bool // refused over maxmemory
 }
 
 var _ proxy.Backend = (*Node)(nil)
@@ -103,11 +107,15 @@ func New(opt Options) *Node {
 		n.add(e)
 	}
 	for _, spec := range opt.Store.Commands() {
-		n.add(&entry{name: spec.Name, spec: spec, write: spec.Write != nil})
+		// As in Tile38 it is these two that need memory.
+		grows := spec.Name == "set" || spec.Name == "fset"
+		n.add(&entry{name: spec.Name, spec: spec, write: spec.Write != nil, grows: grows})
 	}
 	for _, name := range []string{"sethook", "setchan"} {
 		n.add(&entry{name: name, run: (*call).noFences, write: true})
 	}
+	n.batches.New = func() any { return new(batch) }
+	opt.Settings.Watch(settings.MaxMemory, n.memory.setLimit)
 	n.role.init(n)
 	return n
 }
@@ -131,20 +139,28 @@ func (n *Node) CommandNames() []string {
 	return names
 }
 
+// maxName is longer than the name of any command.
+const maxName = 64
+
 // lookup finds a command by its name as it was sent, or nil.
 func (n *Node) lookup(name string) *entry {
 	if e := n.table[name]; e != nil {
 		return e
 	}
+	if len(name) > maxName {
+		return nil // it costs nothing to say so
+	}
 	return n.table[strings.ToLower(name)]
 }
 
-// Run expires objects and follows the leader, if there is one, until ctx ends.
+// Run expires objects, watches the memory and follows the leader, if there is
+// one, until ctx ends.
 func (n *Node) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { n.opt.Store.Expire(ctx) })
 	wg.Go(func() { n.role.run(ctx) })
 	wg.Go(func() { n.collectGarbage(ctx) })
+	wg.Go(func() { n.memory.watch(ctx) })
 	wg.Wait()
 }
 

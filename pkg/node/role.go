@@ -35,7 +35,7 @@ const askTimeout = 5 * time.Second
 type role struct {
 	node *Node
 
-	change sync.Mutex // held while the role changes; taken before mu
+	change sync.Mutex // held while the role or READONLY changes; taken before mu
 
 	mu       sync.Mutex         // guards what follows
 	addr     string             // the leader's; "": the node is a leader
@@ -60,8 +60,10 @@ func (r *role) init(n *Node) {
 func (r *role) run(ctx context.Context) {
 	r.change.Lock()
 	if r.addr != "" {
-		if err := r.start(r.addr); err != nil {
+		if fol, err := r.newFollower(r.addr); err != nil {
 			r.node.opt.Logger.Error("cannot follow", "leader", r.addr, "err", err)
+		} else {
+			r.start(fol)
 		}
 	}
 	r.change.Unlock()
@@ -69,10 +71,25 @@ func (r *role) run(ctx context.Context) {
 	r.stop()
 }
 
-// follow makes the node a follower of addr, host:port; "" makes it a leader.
-func (r *role) follow(addr string) error {
+// follow makes the node a follower of host and port, for good; host "" makes it
+// a leader. After an error it is what it was.
+func (r *role) follow(host string, port int) error {
+	addr := ""
+	if host != "" {
+		addr = net.JoinHostPort(host, strconv.Itoa(port))
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
+	var fol *follower.Follower
+	if addr != "" && addr != r.leader() {
+		var err error
+		if fol, err = r.newFollower(addr); err != nil {
+			return err
+		}
+	}
+	if err := r.node.opt.Settings.SetFollow(host, port); err != nil {
+		return err
+	}
 	if addr == r.leader() {
 		return nil // as Tile38: nothing changes
 	}
@@ -80,10 +97,19 @@ func (r *role) follow(addr string) error {
 	r.mu.Lock()
 	r.addr = addr
 	r.mu.Unlock()
-	if addr != "" {
-		if err := r.start(addr); err != nil {
-			return err
-		}
+	r.refuse() // before the first batch of a leader: the log is the leader's
+	if fol != nil {
+		r.start(fol)
+	}
+	return nil
+}
+
+// readOnly switches READONLY.
+func (r *role) readOnly(on bool) error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	if err := r.node.opt.Settings.SetReadOnly(on); err != nil {
+		return err
 	}
 	r.refuse()
 	return nil
@@ -101,10 +127,10 @@ func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 	return err
 }
 
-// start begins to follow addr. The role's change lock is held.
-func (r *role) start(addr string) error {
+// newFollower makes a follower of addr, which does not run yet.
+func (r *role) newFollower(addr string) (*follower.Follower, error) {
 	opt := r.node.opt
-	fol, err := follower.New(follower.Options{
+	return follower.New(follower.Options{
 		Leader:        addr,
 		Auth:          opt.Settings.Get(settings.LeaderAuth),
 		ID:            opt.Settings.ServerID(),
@@ -114,11 +140,11 @@ func (r *role) start(addr string) error {
 		MaxLag:        opt.MaxLag,
 		Logger:        opt.Logger,
 	})
-	if err != nil {
-		return err
-	}
-	// From here on no client may write: the log is the leader's.
-	opt.Store.Refuse(errNotLeader)
+}
+
+// start lets fol run. The role's change lock is held, and writes of clients
+// are refused.
+func (r *role) start(fol *follower.Follower) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background()) // stop ends it
@@ -127,10 +153,9 @@ func (r *role) start(addr string) error {
 	go func() {
 		defer close(done)
 		if err := fol.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			opt.Logger.Error("follower ended", "leader", addr, "err", err)
+			r.node.opt.Logger.Error("follower ended", "err", err)
 		}
 	}()
-	return nil
 }
 
 // stop ends the follower and waits for its end.
@@ -148,7 +173,8 @@ func (r *role) stop() {
 	r.fol, r.cancel, r.done = nil, nil, nil
 }
 
-// refuse tells the store what to answer to writes of clients.
+// refuse tells the store what to answer to writes of clients. The change lock
+// is held, but at the beginning.
 func (r *role) refuse() {
 	switch {
 	case r.leader() != "":
@@ -211,7 +237,7 @@ func (c *call) follow() error {
 	if len(c.args) != 3 || c.args[1] == "" || c.args[2] == "" {
 		return reply.ErrNumArgs
 	}
-	host, port, addr := strings.Clone(c.args[1]), 0, ""
+	host, port := strings.Clone(c.args[1]), 0
 	if strings.EqualFold(host, "no") && strings.EqualFold(c.args[2], "one") {
 		host = ""
 	} else {
@@ -220,15 +246,11 @@ func (c *call) follow() error {
 			return reply.InvalidArgument(c.args[2])
 		}
 		port = int(n)
-		addr = net.JoinHostPort(host, c.args[2])
-		if err := c.askLeader(addr); err != nil {
+		if err := c.askLeader(net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
 			return err
 		}
 	}
-	if err := c.node.opt.Settings.SetFollow(host, port); err != nil {
-		return reply.Plain(err.Error())
-	}
-	if err := c.node.role.follow(addr); err != nil {
+	if err := c.node.role.follow(host, port); err != nil {
 		return reply.Plain(err.Error())
 	}
 	c.out.OK()
@@ -402,7 +424,9 @@ func (c *call) role() error {
 			if i > 0 {
 				c.out.Buf = append(c.out.Buf, ',')
 			}
-			c.out.Buf = fmt.Appendf(c.out.Buf, `{"ip":%q,"port":"%d","offset":"%d"}`, p.ip, p.port, p.offset)
+			c.out.Buf = append(c.out.Buf, `{"ip":`...)
+			c.out.String(p.ip) // as the follower gave it: any bytes
+			c.out.Buf = fmt.Appendf(c.out.Buf, `,"port":"%d","offset":"%d"}`, p.port, p.offset)
 		}
 		c.out.Buf = append(c.out.Buf, "]}"...)
 		return nil
@@ -435,7 +459,9 @@ func (c *call) roleFollower(st *replication.Status, offset int64) {
 	if c.out.JSON {
 		c.out.OK()
 		c.out.Member("role")
-		c.out.Buf = fmt.Appendf(c.out.Buf, `{"role":"slave","host":%q,"port":%d,"state":%q,"offset":%d}`, host, p, state, offset)
+		c.out.Buf = append(c.out.Buf, `{"role":"slave","host":`...)
+		c.out.String(host)
+		c.out.Buf = fmt.Appendf(c.out.Buf, `,"port":%d,"state":%q,"offset":%d}`, p, state, offset)
 		return
 	}
 	c.out.Array(5)

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,7 +28,8 @@ type session struct {
 
 	pause func() error // checkOutput
 
-	batch batch // reused from pipeline to pipeline
+	stream io.Closer // what AOF reads from, closed with the session
+	batch  *batch    // of the pipeline under way; nil between two
 }
 
 // batch is one pipeline under way.
@@ -64,7 +67,13 @@ type call struct {
 type handler func(c *call) error
 
 // Close ends the session.
-func (s *session) Close() { s.node.forget(s) }
+func (s *session) Close() {
+	s.node.forget(s)
+	if s.stream != nil {
+		// It has only been read from.
+		_ = s.stream.Close()
+	}
+}
 
 // AppendError appends an error of the connection itself, in the output that
 // the client has chosen.
@@ -78,13 +87,9 @@ func (s *session) AppendError(out []byte, text string) []byte {
 // Do carries out a pipeline. Consecutive writes share one hold of the lock, and
 // the whole pipeline one commit of the log.
 func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]byte, proxy.Verdict) {
-	b := &s.batch
-	b.ctx = ctx
+	b := s.node.takeBatch(ctx)
+	s.batch = b
 	b.out = reply.Reply{JSON: s.json, Buf: out}
-	b.answers, b.writes = b.answers[:0], b.writes[:0]
-	b.offset = 0
-	b.verdict = proxy.Verdict{}
-	b.started = time.Now()
 	base := len(out)
 
 	done := 0
@@ -103,15 +108,29 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 	}
 	s.observe()
 	s.json = b.out.JSON
-	b.verdict.Done = done
-	buf := b.out.Buf
-	b.out.Buf = nil
-	return buf, b.verdict
+	verdict, buf := b.verdict, b.out.Buf
+	verdict.Done = done
+	s.batch = nil
+	s.node.giveBatch(b)
+	return buf, verdict
+}
+
+// takeBatch returns a batch to be used for one pipeline.
+func (n *Node) takeBatch(ctx context.Context) *batch {
+	b := n.batches.Get().(*batch) //nolint:forcetypeassert // nothing else is put there
+	b.ctx, b.started = ctx, time.Now()
+	return b
+}
+
+// giveBatch takes it back, without what it refers to.
+func (n *Node) giveBatch(b *batch) {
+	*b = batch{answers: b.answers[:0], writes: b.writes[:0]} // flushWrites has cleared the writes
+	n.batches.Put(b)
 }
 
 // one takes the next command of the pipeline.
 func (s *session) one(args []string) {
-	b := &s.batch
+	b := s.batch
 	e := s.node.lookup(args[0])
 	if err := s.admit(e, args); err != nil {
 		s.flushWrites()
@@ -123,6 +142,9 @@ func (s *session) one(args []string) {
 			Spec:    e.spec,
 			Request: command.Request{Args: args, Name: e.name},
 		})
+		if returns(args) {
+			s.flushWrites() // so that a pipeline of them is cut when its output is large
+		}
 		return
 	}
 	s.flushWrites()
@@ -134,7 +156,23 @@ func (s *session) one(args []string) {
 	start := len(b.out.Buf)
 	req := command.Request{Args: args, Name: e.name, Pause: s.pause}
 	s.node.opt.Store.Read(e.spec, &req, &b.out)
+	if err := s.checkOutput(); err != nil {
+		b.out.Buf = b.out.Buf[:start]
+		s.fail(e, args, err)
+		return
+	}
 	s.note(e.name, false, start, time.Since(started))
+}
+
+// returns says whether a write may be one that answers an object (SET and FSET
+// with RETURN).
+func returns(args []string) bool {
+	for _, a := range args {
+		if len(a) == len("return") && strings.EqualFold(a, "return") {
+			return true
+		}
+	}
+	return false
 }
 
 // checkOutput ends a read whose reply has become too large to be sent.
@@ -163,7 +201,8 @@ func (s *session) own(e *entry, args []string) {
 }
 
 // admit says why a command may not run: it is unknown, or the client has not
-// authenticated, or the node has not caught up with its leader.
+// authenticated, or the node has not caught up with its leader, or it needs
+// memory and there is none.
 func (s *session) admit(e *entry, args []string) error {
 	if !s.authed && (e == nil || !e.open) && s.node.opt.Settings.Get(passProperty) != "" &&
 		!strings.EqualFold(args[0], "hello") {
@@ -172,7 +211,10 @@ func (s *session) admit(e *entry, args []string) error {
 	if e == nil {
 		return unknownCommand(args...)
 	}
-	if e.free || e.write {
+	switch {
+	case e.grows && s.node.memory.over.Load() && s.node.opt.Store.Refusal() == nil:
+		return errMemory
+	case e.free || e.write:
 		return nil
 	}
 	return s.node.role.catchingUp()
@@ -190,7 +232,7 @@ func unknownCommand(args ...string) error {
 
 // fail answers an error.
 func (s *session) fail(e *entry, args []string, err error) {
-	b := &s.batch
+	b := s.batch
 	name := otherCommand
 	if e != nil {
 		name = e.name
@@ -207,21 +249,30 @@ func (s *session) fail(e *entry, args []string, err error) {
 const otherCommand = "other"
 
 func (s *session) note(name string, write bool, start int, d time.Duration) {
-	b := &s.batch
+	b := s.batch
 	b.answers = append(b.answers, answer{
 		name: name, write: write, end: len(b.out.Buf), elapsed: d,
-		failed: failed(b.out.Buf[start:]),
+		failed: b.failed(b.out.Buf[start:]),
 	})
 }
 
-// failed says whether an answer is a RESP error or a JSON one.
-func failed(answer []byte) bool {
-	return len(answer) > 0 && answer[0] == '-'
+// failed says whether an answer is an error in the output that the client has
+// chosen. Only its head is looked at, however large it is.
+func (b *batch) failed(answer []byte) bool {
+	if !b.out.JSON || len(answer) == 0 || answer[0] == '-' {
+		return len(answer) > 0 && answer[0] == '-'
+	}
+	_, body, _ := bytes.Cut(answer[:min(len(answer), jsonHead)], []byte("\r\n"))
+	return bytes.HasPrefix(body, []byte(`{"ok":false`))
 }
+
+// jsonHead is enough of a JSON answer to know: the head of the bulk string that
+// it is in, and its first member.
+const jsonHead = 40
 
 // flushWrites carries out the writes that have been gathered.
 func (s *session) flushWrites() {
-	b := &s.batch
+	b := s.batch
 	if len(b.writes) == 0 {
 		return
 	}
@@ -232,7 +283,7 @@ func (s *session) flushWrites() {
 	for i := range b.writes {
 		w := &b.writes[i]
 		b.answers = append(b.answers, answer{
-			name: w.Request.Name, write: true, end: w.End, failed: failed(b.out.Buf[start:w.End]),
+			name: w.Request.Name, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
 		})
 		start = w.End
 	}
@@ -243,7 +294,7 @@ func (s *session) flushWrites() {
 // disown replaces the answers of the pipeline's writes by err: they are
 // carried out, but the log could not take them.
 func (s *session) disown(base int, err error) {
-	b := &s.batch
+	b := s.batch
 	old := b.out.Buf
 	fresh := reply.Reply{JSON: b.out.JSON, Buf: append([]byte(nil), old[:base]...)}
 	start := base
@@ -266,7 +317,7 @@ func (s *session) disown(base int, err error) {
 // observe reports the pipeline's commands. A write is done when it is
 // committed, so its time is the pipeline's.
 func (s *session) observe() {
-	b := &s.batch
+	b := s.batch
 	all := time.Since(b.started)
 	for i := range b.answers {
 		a := &b.answers[i]

@@ -33,11 +33,21 @@ type Property struct {
 	Name    string
 	Default string
 	own     bool // Evenkeel's, not Tile38's
+	form    form // in the file
 	// check returns the value as it is kept, or says what is wrong with it.
 	check func(value string) (string, error)
 	// show returns the value as CONFIG GET shows it; nil: as it is kept.
 	show func(value string) string
 }
+
+// form is the JSON type that Tile38 gives a value in the file.
+type form uint8
+
+const (
+	formText form = iota
+	formNumber
+	formObject // when the text is JSON
+)
 
 var properties = []*Property{
 	{Name: MaxMemory, check: checkMemory, show: showMemory},
@@ -46,8 +56,8 @@ var properties = []*Property{
 	{Name: ProtectedMode, Default: "yes", check: checkYesNo(ProtectedMode)},
 	{Name: RequirePass, check: anything},
 	{Name: LeaderAuth, check: anything},
-	{Name: LogConfig, check: anything},
-	{Name: ReplicaPriority, check: checkUint(ReplicaPriority)},
+	{Name: LogConfig, form: formObject, check: anything},
+	{Name: ReplicaPriority, form: formNumber, check: checkUint(ReplicaPriority)},
 	{Name: AnnounceIP, check: anything},
 	{Name: AnnouncePort, Default: "0", check: checkAnnouncePort},
 	{Name: AppendFsync, Default: "everysec", own: true, check: checkFsync},
@@ -124,10 +134,11 @@ func checkAutoGC(value string) (string, error) {
 	if value == "" {
 		return "0", nil
 	}
-	if _, err := strconv.ParseUint(value, 10, 64); err != nil {
-		return "", err
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return "", err // in its own words, as in Tile38
 	}
-	return value, nil
+	return strconv.FormatUint(n, 10), nil
 }
 
 func checkKeepAlive(value string) (string, error) {

@@ -1,15 +1,18 @@
 package settings
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/tidwall/match"
@@ -37,6 +40,8 @@ type Settings struct {
 	fs   fsx.FS
 	path string
 
+	sets sync.Mutex // held while Set tells the watchers, so that the last value is the last they hear of; taken before mu
+
 	mu      sync.Mutex
 	running map[string]string // properties as they are in force
 	saved   map[string]any    // what the file holds
@@ -59,12 +64,12 @@ func Load(fsys fsx.FS, dir string) (*Settings, error) {
 	case err != nil:
 		return nil, fmt.Errorf("settings: %w", err)
 	default:
-		if err := json.Unmarshal(data, &s.saved); err != nil {
-			return nil, fmt.Errorf("settings: %s: %w; mend the file, or move it away to start with defaults", s.path, err)
+		if s.saved, err = parse(data); err != nil {
+			return nil, s.damaged(err)
 		}
 	}
 	if err := s.takeSaved(); err != nil {
-		return nil, err
+		return nil, s.damaged(err)
 	}
 	if s.ServerID() == "" {
 		if err := s.save(keyServerID, newID()); err != nil {
@@ -74,25 +79,82 @@ func Load(fsys fsx.FS, dir string) (*Settings, error) {
 	return s, nil
 }
 
-// takeSaved makes the values of the file the running ones.
+// damaged says what is wrong with the file, and what to do.
+func (s *Settings) damaged(err error) error {
+	return fmt.Errorf("settings: %s: %w; mend the file, or move it away to start with defaults and a new server id", s.path, err)
+}
+
+// parse reads the file. Numbers are kept as they are written.
+func parse(data []byte) (map[string]any, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var saved map[string]any
+	if err := dec.Decode(&saved); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more behind the JSON object")
+	}
+	if saved == nil { // null
+		return nil, errors.New("want a JSON object")
+	}
+	return saved, nil
+}
+
+// takeSaved makes the values of the file the running ones. The error lists
+// every fault.
 func (s *Settings) takeSaved() error {
+	faults := s.checkMembers()
 	for _, p := range properties {
 		v, ok := s.saved[p.Name]
 		if !ok {
 			s.running[p.Name] = p.Default
 			continue
 		}
-		text, isText := v.(string)
-		if !isText {
-			return fmt.Errorf("settings: %s: %q must be a string", s.path, p.Name)
+		var text string
+		switch v := v.(type) {
+		case string:
+			text = v
+		case json.Number: // Tile38 writes replica-priority as one
+			text = v.String()
+		case map[string]any: // and logconfig as an object
+			b, err := json.Marshal(v)
+			if err != nil || p.form != formObject {
+				faults = append(faults, fmt.Errorf("%q must be a string", p.Name))
+				continue
+			}
+			text = string(b)
+		default:
+			faults = append(faults, fmt.Errorf("%q must be a string", p.Name))
+			continue
 		}
 		norm, err := p.check(text)
 		if err != nil {
-			return fmt.Errorf("settings: %s: %w", s.path, err)
+			faults = append(faults, fmt.Errorf("%q: %w", p.Name, err))
+			continue
 		}
 		s.running[p.Name] = norm
 	}
-	return nil
+	return errors.Join(faults...)
+}
+
+// checkMembers lists the faults of what is no property.
+func (s *Settings) checkMembers() (faults []error) {
+	want := func(name, kind string, ok func(v any) bool) {
+		if v, found := s.saved[name]; found && !ok(v) {
+			faults = append(faults, fmt.Errorf("%q must be %s", name, kind))
+		}
+	}
+	isText := func(v any) bool { _, ok := v.(string); return ok }
+	want(keyServerID, "a string", isText)
+	want(keyFollowHost, "a string", isText)
+	want(keyReadOnly, "true or false", func(v any) bool { _, ok := v.(bool); return ok })
+	want(keyFollowPort, "a number from 0 to 65535", func(v any) bool {
+		n, ok := v.(json.Number)
+		_, err := strconv.ParseUint(n.String(), 10, 16)
+		return ok && err == nil
+	})
+	return faults
 }
 
 func newID() string {
@@ -142,6 +204,8 @@ func (s *Settings) Set(name, value string) error {
 	if err != nil {
 		return err
 	}
+	s.sets.Lock()
+	defer s.sets.Unlock()
 	s.mu.Lock()
 	s.running[name] = norm
 	watchers := slices.Clone(s.watch[name])
@@ -153,8 +217,10 @@ func (s *Settings) Set(name, value string) error {
 }
 
 // Watch calls f with the running value of a property, now and after each
-// change.
+// change, in the order of the changes. f must not call Set or Watch.
 func (s *Settings) Watch(name string, f func(value string)) {
+	s.sets.Lock()
+	defer s.sets.Unlock()
 	s.mu.Lock()
 	s.watch[name] = append(s.watch[name], f)
 	value := s.running[name]
@@ -169,10 +235,13 @@ func (s *Settings) Rewrite() error {
 	defer s.mu.Unlock()
 	next := maps.Clone(s.saved)
 	for _, p := range properties {
-		if s.running[p.Name] == p.Default {
+		switch value := s.running[p.Name]; {
+		case value == p.Default:
 			delete(next, p.Name)
-		} else {
-			next[p.Name] = s.running[p.Name]
+		case p.form == formNumber, p.form == formObject && json.Valid([]byte(value)):
+			next[p.Name] = json.RawMessage(value)
+		default:
+			next[p.Name] = value
 		}
 	}
 	return s.write(next)
@@ -202,8 +271,9 @@ func (s *Settings) Follow() (host string, port int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	host, _ = s.saved[keyFollowHost].(string)
-	p, _ := s.saved[keyFollowPort].(float64)
-	return host, int(p)
+	n, _ := s.saved[keyFollowPort].(json.Number)
+	port, _ = strconv.Atoi(n.String()) // 0 when there is none; Load has checked it
+	return host, port
 }
 
 // SetFollow remembers whom to follow over restarts; host "" is nobody.
@@ -211,7 +281,7 @@ func (s *Settings) SetFollow(host string, port int) error {
 	if host == "" {
 		return s.save(keyFollowHost, nil, keyFollowPort, nil)
 	}
-	return s.save(keyFollowHost, host, keyFollowPort, float64(port))
+	return s.save(keyFollowHost, host, keyFollowPort, json.Number(strconv.Itoa(port)))
 }
 
 func (s *Settings) savedText(key string) string {
@@ -244,7 +314,7 @@ func (s *Settings) write(next map[string]any) error {
 		return fmt.Errorf("settings: %w", err)
 	}
 	if err := fsx.WriteFileAtomic(s.fs, s.path, append(data, '\n')); err != nil {
-		return fmt.Errorf("settings: %w", err)
+		return fmt.Errorf("settings: write %s: %w", s.path, err)
 	}
 	s.saved = next
 	return nil

@@ -7,7 +7,7 @@ import (
 
 // paceSlice is how long background work goes on without a rest. It is what a
 // request may have to wait for on a machine whose processors are all taken.
-const paceSlice = 500 * time.Microsecond
+const paceSlice = 100 * time.Microsecond
 
 // pacer keeps background work to a share of one processor, so that requests
 // find the others free: a compaction that takes a little longer harms nobody,
