@@ -32,7 +32,7 @@ func (s *sidecar) makeMetrics() error {
 	if err != nil {
 		return err
 	}
-	s.observer = m
+	s.observer.Store(m)
 	s.metrics.set(m.Handler())
 	return nil
 }
@@ -44,7 +44,7 @@ func (s *sidecar) logSource() metrics.Log {
 		free = -1
 	}
 	out := metrics.Log{
-		Bytes: st.BaseBytes + st.SinceBytes, Offset: st.Last.Offset, SyncedOffset: st.Synced,
+		Bytes: st.BaseBytes + st.SinceBytes, CommandBytes: st.PayloadBytes, Offset: st.Last.Offset, SyncedOffset: st.Synced,
 		FreeBytes: free, Writable: st.Writable,
 		Files: []metrics.LogFiles{
 			{Kind: "base", Bytes: st.BaseBytes}, {Kind: "segments", Files: st.Segments, Bytes: st.SinceBytes},
@@ -110,6 +110,6 @@ func (s *sidecar) collections(yield func(metrics.Collection) bool) {
 func (s *sidecar) serverSource() metrics.Server {
 	limit, _ := settings.Bytes(s.settings.Get(settings.MaxMemory))
 	return metrics.Server{
-		ID: s.settings.ServerID(), Version: node.TileVersion, Started: s.started, MaxHeapBytes: limit,
+		ID: s.settings.ServerID(), Version: node.TileVersion, Build: version, Started: s.started, MaxHeapBytes: limit,
 	}
 }

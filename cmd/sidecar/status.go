@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"evenkeel/pkg/aof"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/replication"
 	"evenkeel/pkg/store"
@@ -19,11 +20,48 @@ type report struct {
 	Epoch     string                `json:"epoch,omitempty"`
 	Offset    int64                 `json:"offset"`
 	Digest    string                `json:"digest,omitempty"`
-	Log       any                   `json:"log,omitempty"`
+	Log       *logReport            `json:"log,omitempty"`
 	Data      *store.Stats          `json:"data,omitempty"`
 	Follower  *replication.Status   `json:"follower,omitempty"`
 	Followers []leader.FollowerStat `json:"followers,omitempty"`
 	Compactor any                   `json:"compactor,omitempty"`
+}
+
+// logReport is the log in /status; sizes are bytes.
+type logReport struct {
+	Writable     bool    `json:"writable"`
+	Failure      string  `json:"failure,omitempty"`
+	Appendfsync  string  `json:"appendfsync"`
+	OldestOffset int64   `json:"oldest_offset"` // from which a follower could continue
+	BaseOffset   int64   `json:"base_offset"`
+	SyncedOffset int64   `json:"synced_offset"`
+	BaseBytes    int64   `json:"base_bytes"`
+	SinceBytes   int64   `json:"since_base_bytes"`
+	BacklogBytes int64   `json:"backlog_bytes"`
+	TempBytes    int64   `json:"temporary_bytes"`
+	CommandBytes int64   `json:"command_bytes"`
+	PendingBytes int64   `json:"pending_bytes"`
+	Segments     int     `json:"segments"`
+	Readers      int     `json:"readers"`
+	Batches      int64   `json:"batches"`
+	Flushes      int64   `json:"flushes"`
+	Syncs        int64   `json:"syncs"`
+	SyncSeconds  float64 `json:"sync_seconds"`
+}
+
+func reportLog(st aof.Stats) *logReport {
+	r := &logReport{
+		Writable: st.Writable, Appendfsync: st.Policy.String(),
+		OldestOffset: st.First, BaseOffset: st.Base.Offset, SyncedOffset: st.Synced,
+		BaseBytes: st.BaseBytes, SinceBytes: st.SinceBytes, BacklogBytes: st.BacklogBytes, TempBytes: st.TempBytes,
+		CommandBytes: st.PayloadBytes, PendingBytes: st.PendingBytes,
+		Segments: st.Segments, Readers: st.Tails,
+		Batches: st.Batches, Flushes: st.Flushes, Syncs: st.Syncs, SyncSeconds: st.SyncTime.Seconds(),
+	}
+	if st.Failure != nil {
+		r.Failure = st.Failure.Error()
+	}
+	return r
 }
 
 // Status tells what the process is and does. While the log is loaded, most of
@@ -39,7 +77,7 @@ func (s *sidecar) Status() any {
 	digest, mark := s.store.Digest()
 	st.Epoch, st.Offset, st.Digest = pos.Epoch, mark.Offset, digest.String()
 	data := s.store.Stats()
-	st.Log, st.Data = s.log.Stats(), &data
+	st.Log, st.Data = reportLog(s.log.Stats()), &data
 	st.Follower, st.Followers = s.node.FollowerStatus(), s.leader.Followers()
 	st.Compactor = s.compactor.Stats()
 	return st

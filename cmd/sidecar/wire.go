@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"evenkeel/internal/fsx"
@@ -40,7 +41,7 @@ type sidecar struct {
 	proxy     *proxy.Server
 
 	metrics  lazyHandler // /metrics answers 503 until the log is loaded
-	observer *metrics.Metrics
+	observer atomic.Pointer[metrics.Metrics]
 	started  time.Time
 
 	parts     sync.WaitGroup // what serve starts
@@ -85,6 +86,7 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	if s.log, err = aof.Open(aof.Options{
 		Dir: s.cfg.dataDir, Fsync: aof.FsyncEverySecond,
 		SegmentBytes: segment, MaxPending: pending, Logger: s.logger,
+		OnSync: s.synced,
 	}); err != nil {
 		return err
 	}
@@ -107,6 +109,13 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	s.logger.Info("log loaded", "commands", s.store.Stats().Commands,
 		"offset", s.log.Position().Offset, "took", time.Since(started).Round(time.Millisecond))
 	return nil
+}
+
+// synced tells the metrics, once there are any.
+func (s *sidecar) synced(took time.Duration, err error) {
+	if m := s.observer.Load(); m != nil {
+		m.ObserveFsync(took, err)
+	}
 }
 
 func (s *sidecar) closeFiles() error {
@@ -148,7 +157,7 @@ func (s *sidecar) assemble() error {
 	s.node = node.New(node.Options{
 		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Settings: s.settings,
 		Follow: s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
-		Observe: func(name string, d time.Duration, failed bool) { s.observer.Observe(name, d, failed) },
+		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})
 	o := s.cfg.proxy
 	o.Logger, o.DrainTimeout = s.logger, s.cfg.drainTimeout
@@ -228,7 +237,7 @@ func (t target) Compact(ctx context.Context) (compactor.Result, error) {
 
 // compacted tells the log file and the metrics.
 func (s *sidecar) compacted(r compactor.Report) {
-	s.observer.ObserveCompaction(metrics.CompactionDone{
+	s.observer.Load().ObserveCompaction(metrics.CompactionDone{
 		Result: string(r.Outcome), End: r.Start.Add(r.Duration), Duration: r.Duration,
 		BytesBefore: r.Result.BytesBefore, BytesAfter: r.Result.BytesAfter,
 	})

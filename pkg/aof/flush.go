@@ -382,6 +382,7 @@ func (l *Log) syncHandle(h *handle) error {
 	l.stats.syncTime += took
 	l.stats.syncErr = err
 	l.mu.Unlock()
+	l.o.OnSync(took, err)
 	if err != nil {
 		h.suspect = true
 		return &syncError{path: h.path, err: err, full: isFull(err)}

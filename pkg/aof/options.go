@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"evenkeel/internal/clock"
 	"evenkeel/internal/fsx"
@@ -39,6 +40,9 @@ type Options struct {
 	// Clock paces the sync of FsyncEverySecond and retries after a write error,
 	// and measures syncs. It never decides what is in the log.
 	Clock clock.Clock
+	// OnSync hears how long each sync of a segment took, and its error. It is
+	// called without a lock held and must be quick.
+	OnSync func(took time.Duration, err error)
 	// Logger gets what nobody waits for: background errors, removed files.
 	Logger *slog.Logger
 }
@@ -63,6 +67,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Now == nil {
 		c := o.Clock
 		o.Now = func() int64 { return c.Now().UnixMilli() }
+	}
+	if o.OnSync == nil {
+		o.OnSync = func(time.Duration, error) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -151,7 +151,7 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 	}
 	if from.Server != nil {
 		s := from.Server()
-		out.gauge(e.info, 1, text(s.ID), text(s.Version))
+		out.gauge(e.info, 1, text(s.ID), text(s.Build))
 	}
 }
 

@@ -63,7 +63,7 @@ func fullSources() Sources {
 	return Sources{
 		Ready: func() bool { return true },
 		Log: func() Log {
-			return Log{Files: []LogFiles{{"base", 1, 100}, {"segment", 2, 50}}, Bytes: 150, Offset: 9000, SyncedOffset: 8000, FreeBytes: 1 << 30, Writable: true}
+			return Log{Files: []LogFiles{{"base", 1, 100}, {"segment", 2, 50}}, Bytes: 150, CommandBytes: 140, Offset: 9000, SyncedOffset: 8000, FreeBytes: 1 << 30, Writable: true}
 		},
 		Replication: func() Replication {
 			return Replication{Follower: true, State: "streaming", Following: "10.0.0.1:9851", CaughtUp: true, CaughtUpOnce: true,
@@ -77,7 +77,7 @@ func fullSources() Sources {
 		},
 		Collections: slices.Values([]Collection{{"fleet", 4, 4, 0, 80}, {"names", 1, 0, 1, 6}}),
 		Server: func() Server {
-			return Server{ID: "abc", Version: "1.2.3", Started: noon, MaxHeapBytes: 1 << 20}
+			return Server{ID: "abc", Version: "1.2.3", Build: "v9", Started: noon, MaxHeapBytes: 1 << 20}
 		},
 	}
 }
@@ -156,7 +156,7 @@ func TestValues(t *testing.T) {
 		`evenkeel_connections`:                                                3,
 		`evenkeel_connections_rejected_total{reason="limit"}`:                 4,
 		`evenkeel_expired_objects_total`:                                      6,
-		`tile38_aof_size_bytes`:                                               150,
+		`tile38_aof_size_bytes`:                                               140,
 		`tile38_collection_points{col="fleet"}`:                               4,
 		`tile38_collection_strings{col="names"}`:                              1,
 		`tile38_connections_received_total`:                                   10,

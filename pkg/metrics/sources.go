@@ -23,6 +23,7 @@ type Sources struct {
 type Log struct {
 	Files        []LogFiles // by kind: base, segment, active, …; each kind once
 	Bytes        int64      // base and segments: what a replay would read
+	CommandBytes int64      // of it, what Tile38 would have in its file: the commands alone
 	Offset       int64      // logical, of the last command
 	SyncedOffset int64      // logical, up to which the log is on disk
 	FreeBytes    int64      // on the log's disk; below 0: unknown
@@ -108,7 +109,8 @@ type Collection struct {
 // Server is what does not change, or rarely.
 type Server struct {
 	ID           string
-	Version      string
+	Version      string // of Tile38, that is matched
+	Build        string // of this program
 	Started      time.Time
 	MaxHeapBytes int64 // maxmemory; 0: no limit
 }

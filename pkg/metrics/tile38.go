@@ -85,7 +85,7 @@ func (t *tile38) Collect(ch chan<- prometheus.Metric) {
 	out.gauge(t.pid, float64(os.Getpid()))
 	out.gauge(t.pointer, strconv.IntSize/8)
 	if from.Log != nil {
-		out.gauge(t.aofSize, float64(from.Log().Bytes))
+		out.gauge(t.aofSize, float64(from.Log().CommandBytes))
 	}
 	if from.Data != nil {
 		t.collectData(out, from.Data(), heap)

@@ -76,15 +76,17 @@ type counters struct {
 
 // Stats are counts since the start.
 type Stats struct {
-	Commands        int64 // writes applied, replayed ones included
-	Expired         int64 // objects deleted because their time was over
-	ReadSnapshots   int64 // reads that were long enough to need a snapshot
-	DigestMismatch  int64 // batches whose replay did not lead to the digest in the log
-	Collections     int
-	Objects, Texts  int
-	Points          int
-	ContentBytes    int64
-	Hooks, Channels int
+	Commands       int64 `json:"commands"`        // writes applied, replayed ones included
+	Expired        int64 `json:"expired"`         // objects deleted because their time was over
+	ReadSnapshots  int64 `json:"read_snapshots"`  // reads that were long enough to need a snapshot
+	DigestMismatch int64 `json:"digest_mismatch"` // batches whose replay did not lead to the digest in the log
+	Collections    int   `json:"collections"`
+	Objects        int   `json:"objects"`
+	Texts          int   `json:"strings"`
+	Points         int   `json:"points"`
+	ContentBytes   int64 `json:"content_bytes"`
+	Hooks          int   `json:"hooks"`
+	Channels       int   `json:"channels"`
 }
 
 // Open replays the log into a new engine. The log is open already; Open does

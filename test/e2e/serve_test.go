@@ -29,7 +29,7 @@ func TestBanner(t *testing.T) {
 
 // TestMetrics: what the dashboards ask for is there and moves.
 func TestMetrics(t *testing.T) {
-	l := start(t, t.TempDir())
+	l := start(t, t.TempDir(), "--appendfsync", "always")
 	l.fill("fleet", 1000)
 	l.words("AOFSHRINK")
 	l.waitFor("the end of the compaction", func() bool { return strings.Contains(l.log.String(), "compaction done") })
@@ -43,6 +43,9 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(body, want) {
 			t.Errorf("/metrics has no %q", want)
 		}
+	}
+	if strings.Contains(body, "evenkeel_log_fsync_duration_seconds_count 0\n") {
+		t.Error("no sync was counted")
 	}
 	if t.Failed() {
 		t.Log(body)
