@@ -68,23 +68,12 @@ func (b *bench) stages() []stage {
 	return append(stages, stage{"latencies around a compaction", b.latencies})
 }
 
-// start runs the server and switches automatic compaction off, so that what is
-// measured is what is asked for.
+// start runs the server.
 func (b *bench) start(ctx context.Context, s *server) error {
 	if err := s.start(ctx, ""); err != nil {
 		return err
 	}
-	if err := s.until(ctx, func() bool { return s.holds(ctx, 0) }); err != nil {
-		return err
-	}
-	if s.kind == sidecar {
-		for _, set := range [][]string{{"CONFIG", "SET", "aofshrink-min-size", "0"}, {"CONFIG", "REWRITE"}} {
-			if _, err := ask(ctx, s.addr, set...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.until(ctx, func() bool { return s.holds(ctx, 0) })
 }
 
 func (b *bench) load(ctx context.Context, s *server) error {

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -238,7 +239,12 @@ func (s *session) fail(e *entry, args []string, err error) {
 		name = e.name
 	}
 	start := len(b.out.Buf)
-	b.out.Fail(strings.ToLower(args[0]), err)
+	if b.out.JSON && errors.Is(err, errMemory) {
+		// Clients know it with a plain >, which every other text has as \u003e.
+		b.out.Buf = append(b.out.Buf, `{"ok":false,"err":"`+memoryText+`"`...)
+	} else {
+		b.out.Fail(strings.ToLower(args[0]), err)
+	}
 	b.out.Finish(start, 0)
 	s.note(name, false, start, 0)
 	b.answers[len(b.answers)-1].failed = true
