@@ -2,6 +2,11 @@
 
 # Where the recorded conversations are.
 CONFORMANCE="${CONFORMANCE:-../shared/conformance}"
+# Tests that compare with what was recorded look for it here.
+if [[ -f "$CONFORMANCE/check.py" ]]; then
+	EVENKEEL_CONFORMANCE=$(cd "$CONFORMANCE" && pwd)
+	export EVENKEEL_CONFORMANCE
+fi
 
 # replay GROUP...: replays the groups against bin/sidecar, a new server for
 # every scenario, and prints a line for each. Its status is the checker's.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/settings"
@@ -116,8 +117,39 @@ func (c *config) validate() error {
 	if c.compactCPU < 1 || c.compactCPU > 100 {
 		faults = append(faults, fmt.Errorf("--compaction-cpu %d: want 1 to 100 percent", c.compactCPU))
 	}
+	faults = append(faults, c.checkSizes()...)
+	if !c.set("max-output") {
+		c.proxy.MaxOutput = c.proxy.Limits.MaxBulk + 1<<20 // what can be set can be read back
+	}
 	faults = append(faults, c.proxy.Validate(), c.engine.Validate())
 	return errors.Join(faults...)
+}
+
+// checkSizes lists the faults of what is about the log, the metrics and CONFIG.
+func (c *config) checkSizes() (faults []error) {
+	for _, s := range []struct{ flag, size string }{{"--segment-size", c.segmentSize}, {"--max-pending", c.maxPending}} {
+		if n, err := compactor.ParseSize(s.size); err != nil || n <= 0 {
+			faults = append(faults, fmt.Errorf("%s %q: want a size above 0: bytes, or kb, mb, gb", s.flag, s.size))
+		}
+	}
+	if c.dataDir == "" {
+		faults = append(faults, errors.New(`--data-dir "": want a directory`))
+	}
+	if c.readSlice <= 0 {
+		faults = append(faults, fmt.Errorf("--read-slice %s: want more than 0", c.readSlice))
+	}
+	if c.maxLabels < -1 {
+		faults = append(faults, fmt.Errorf("--metrics-collections %d: want a number, or -1 for none", c.maxLabels))
+	}
+	for _, p := range propertyFlags {
+		if !c.set(p.name) {
+			continue
+		}
+		if err := settings.Check(p.name, *c.properties[p.name]); err != nil {
+			faults = append(faults, fmt.Errorf("--%s: %w", p.name, err))
+		}
+	}
+	return faults
 }
 
 func (c *config) level() (slog.Level, error) {

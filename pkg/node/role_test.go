@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"evenkeel/pkg/replication"
 	"evenkeel/pkg/settings"
 )
 
@@ -184,7 +185,7 @@ func TestLevelOnce(t *testing.T) {
 	s := serve(t, t.TempDir(), config{follow: lead.addr})
 	level(t, lead, s)
 	lead.stop()
-	until(t, "the cut to be seen", func() bool { ok, _ := s.node.Ready(); return !ok })
+	until(t, "the cut to be seen", func() bool { return s.node.FollowerStatus().State != replication.Streaming })
 	s.dial().talk([][2]string{{"GET k a POINT", "[1 1]"}, {"SET k b POINT 1 1", "-ERR not the leader"}, {"HEALTHZ", "+OK"}})
 }
 

@@ -193,6 +193,16 @@ func (s *Settings) Match(pattern string) map[string]string {
 	return found
 }
 
+// Check says whether Set would take a value.
+func Check(name, value string) error {
+	p := find(name)
+	if p == nil {
+		return fmt.Errorf("%w %q", ErrUnknown, name)
+	}
+	_, err := p.check(value)
+	return err
+}
+
 // Set changes the running value of a property and tells who watches it. The
 // error is ErrUnknown, or says what is wrong with the value.
 func (s *Settings) Set(name, value string) error {

@@ -1,0 +1,160 @@
+package hook
+
+import (
+	"strings"
+	"testing"
+
+	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/reply"
+)
+
+const now = 1_700_000_000_000
+
+// bench carries out the commands of the package on a state.
+type bench struct {
+	t  *testing.T
+	st *collection.State
+}
+
+// do returns the answer, "" marking an empty word of the line.
+func (b *bench) do(line string, json bool) string {
+	b.t.Helper()
+	args := strings.Fields(line)
+	for i, a := range args {
+		if a == `""` {
+			args[i] = ""
+		}
+	}
+	req := &command.Request{Args: args, Name: strings.ToLower(args[0]), Now: now}
+	out := &reply.Reply{JSON: json}
+	var err error
+	for _, spec := range Commands() {
+		if spec.Name != req.Name {
+			continue
+		}
+		if spec.Read != nil {
+			err = spec.Read(req, b.st, out)
+			break
+		}
+		var ch collection.Change
+		if err = spec.Write(req, b.st, &ch, out); err == nil && !ch.Empty() {
+			b.st.Apply(&ch)
+		}
+	}
+	if err != nil {
+		out.Buf = out.Buf[:0]
+		out.Fail(req.Name, err)
+	}
+	if err := b.st.Check(); err != nil {
+		b.t.Errorf("after %s: %v", line, err)
+	}
+	return string(out.Buf)
+}
+
+func TestDefinitions(t *testing.T) {
+	b := &bench{t, collection.NewState()}
+	const fence = " NEARBY fleet FENCE POINT 33 -112 1000"
+	for _, c := range []struct{ line, want string }{
+		{"SETHOOK h http://a, kafka://b/c" + fence, "-ERR invalid argument 'kafka://b/c'\r\n"},
+		{"SETHOOK h http://a,kafka://b/c" + fence, ":1\r\n"},
+		{"SETHOOK h http://a,kafka://b/c" + fence, ":0\r\n"}, // the same again
+		{"SETHOOK h http://a" + fence, ":1\r\n"},
+		{"SETHOOK h http://a META k v" + fence, ":1\r\n"},
+		{"SETHOOK h http://a META k v EX 100" + fence, ":1\r\n"},
+		{"SETCHAN h" + fence, "-ERR hooks and channels cannot share the same name\r\n"},
+		{"SETCHAN c" + fence, ":1\r\n"},
+		{"SETCHAN c2 EX inf" + fence, ":1\r\n"},
+		{"SETCHAN c3 EX nan" + fence, "-ERR invalid argument 'nan'\r\n"},
+		{"SETCHAN c3 EX x" + fence, "-ERR invalid argument 'x'\r\n"},
+		{"SETCHAN c3 EX", "-ERR wrong number of arguments for 'setchan' command\r\n"},
+		{"SETCHAN c3 META a", "-ERR wrong number of arguments for 'setchan' command\r\n"},
+		{"SETCHAN c3 GET a b", "-ERR invalid argument 'GET'\r\n"},
+		{"SETCHAN c3 NEARBY", "-ERR wrong number of arguments for 'setchan' command\r\n"},
+		{"SETCHAN", "-ERR wrong number of arguments for 'setchan' command\r\n"},
+		{"SETHOOK h", "-ERR wrong number of arguments for 'sethook' command\r\n"},
+		{"SETHOOK c http://a" + fence, "-ERR hooks and channels cannot share the same name\r\n"},
+		{"HOOKS", "-ERR wrong number of arguments for 'hooks' command\r\n"},
+		{"HOOKS nosuch*", "*0\r\n"},
+		{"CHANS c", "*1\r\n*5\r\n$1\r\nc\r\n$5\r\nfleet\r\n*1\r\n$9\r\nlocal://c\r\n*7\r\n$6\r\nNEARBY\r\n$5\r\nfleet\r\n$5\r\nFENCE\r\n$5\r\nPOINT\r\n$2\r\n33\r\n$4\r\n-112\r\n$4\r\n1000\r\n*0\r\n"},
+		{"DELHOOK c", ":0\r\n"}, // a channel is no hook
+		{"DELCHAN h", ":0\r\n"},
+		{"DELHOOK", "-ERR wrong number of arguments for 'delhook' command\r\n"},
+		{"PDELHOOK", "-ERR wrong number of arguments for 'pdelhook' command\r\n"},
+		{"PDELHOOK *", ":1\r\n"},
+		{"PDELHOOK *", ":0\r\n"},
+		{"DELCHAN c", ":1\r\n"},
+		{"DELCHAN c", ":0\r\n"},
+		{"PDELCHAN c?", ":1\r\n"},
+	} {
+		if got := b.do(c.line, false); got != c.want {
+			t.Errorf("%s: %q, want %q", c.line, got, c.want)
+		}
+	}
+	if d := b.st.Digest(); d != (collection.NewState()).Digest() {
+		t.Errorf("with all deleted the digest is %v", d)
+	}
+}
+
+// TestListJSON: members, order by name, and what is left of the time to live.
+func TestListJSON(t *testing.T) {
+	b := &bench{t, collection.NewState()}
+	b.do(`SETHOOK z http://a,http://b META q "x" META a 1 EX 99.9 WITHIN fleet FENCE BOUNDS 1 1 2 2`, false)
+	b.do("SETHOOK a http://a INTERSECTS fleet FENCE BOUNDS 1 1 2 2", false)
+	b.do("SETCHAN c EX -5 NEARBY fleet FENCE POINT 1 1 1", false)
+	const hookA = `{"name":"a","key":"fleet","ttl":-1,"endpoints":["http://a"],"command":["INTERSECTS","fleet","FENCE","BOUNDS","1","1","2","2"],"meta":{}}`
+	const hookZ = `{"name":"z","key":"fleet","ttl":99,"endpoints":["http://a","http://b"],"command":["WITHIN","fleet","FENCE","BOUNDS","1","1","2","2"],"meta":{"a":"1","q":"\"x\""}}`
+	for line, want := range map[string]string{
+		"HOOKS *":      `{"ok":true,"hooks":[` + hookA + "," + hookZ + "]",
+		"HOOKS z":      `{"ok":true,"hooks":[` + hookZ + "]",
+		"CHANS *":      `{"ok":true,"chans":[{"name":"c","key":"fleet","ttl":0,"command":["NEARBY","fleet","FENCE","POINT","1","1","1"],"meta":{}}]`,
+		"CHANS nosuch": `{"ok":true,"chans":[]`,
+		"DELHOOK none": `{"ok":true`,
+		"CHANS":        `{"ok":false,"err":"invalid number of arguments"`,
+	} {
+		if got := b.do(line, true); got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", line, got, want)
+		}
+	}
+}
+
+// TestDigest: every part of a definition counts, and the order of META does not.
+func TestDigest(t *testing.T) {
+	seen := map[collection.Digest]string{}
+	for _, line := range []string{
+		"SETHOOK h http://a NEARBY k FENCE POINT 1 1 1", "SETHOOK h http://b NEARBY k FENCE POINT 1 1 1",
+		"SETHOOK h http://a NEARBY k FENCE POINT 1 1 2", "SETHOOK h http://a META a b NEARBY k FENCE POINT 1 1 1",
+		"SETHOOK h http://a EX 5 NEARBY k FENCE POINT 1 1 1", "SETHOOK i http://a NEARBY k FENCE POINT 1 1 1",
+		"SETCHAN h NEARBY k FENCE POINT 1 1 1",
+	} {
+		b := &bench{t, collection.NewState()}
+		b.do(line, false)
+		if other, found := seen[b.st.Digest()]; found {
+			t.Errorf("%s has the digest of %s", line, other)
+		}
+		seen[b.st.Digest()] = line
+	}
+	one, two := &bench{t, collection.NewState()}, &bench{t, collection.NewState()}
+	one.do("SETCHAN h META a 1 META b 2 META a 3 NEARBY k FENCE POINT 1 1 1", false)
+	two.do("SETCHAN h META b 2 META a 3 NEARBY k FENCE POINT 1 1 1", false)
+	if one.st.Digest() != two.st.Digest() {
+		t.Error("the order of META counts")
+	}
+}
+
+// TestKeepsNothingOfTheRequest: a definition outlives the buffer it came in.
+func TestKeepsNothingOfTheRequest(t *testing.T) {
+	raw := []byte("SETHOOK h http://a META m v NEARBY fleet FENCE POINT 1 1 1")
+	b := &bench{t, collection.NewState()}
+	b.do(string(raw), false)
+	want := b.do("HOOKS *", true)
+	hk := b.st.Hook("h")
+	if hk == nil || hk.Key != "fleet" || hk.Deadline != 0 || hk.Channel {
+		t.Fatalf("hook %+v", hk)
+	}
+	b.do("SETHOOK h2 http://other META m v NEARBY fleet FENCE POINT 1 1 1", false)
+	b.do("DELHOOK h2", false)
+	if got := b.do("HOOKS *", true); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
