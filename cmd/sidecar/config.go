@@ -121,8 +121,34 @@ func (c *config) validate() error {
 	if !c.set("max-output") {
 		c.proxy.MaxOutput = c.proxy.Limits.MaxBulk + 1<<20 // what can be set can be read back
 	}
-	faults = append(faults, c.proxy.Validate(), c.engine.Validate())
-	return errors.Join(faults...)
+	if limits := c.checkLimits(); limits != nil {
+		return errors.Join(append(faults, limits...)...)
+	}
+	return errors.Join(append(faults, c.proxy.Validate(), c.engine.Validate())...)
+}
+
+// checkLimits lists the limits that are no limits, by their flags.
+func (c *config) checkLimits() (faults []error) {
+	p, e := &c.proxy, &c.engine.Limits
+	for _, l := range []struct {
+		flag  string
+		value int64
+	}{
+		{"--max-args", int64(p.Limits.MaxArgs)}, {"--max-bulk", p.Limits.MaxBulk}, {"--max-inline", p.Limits.MaxInline},
+		{"--max-command", p.Limits.MaxCommand}, {"--max-connections", int64(p.MaxConns)}, {"--max-pipeline", int64(p.MaxPipeline)},
+		{"--max-output", p.MaxOutput}, {"--max-json-depth", int64(e.MaxJSONDepth)}, {"--max-points", int64(e.MaxPoints)},
+	} {
+		if l.value < 1 {
+			faults = append(faults, fmt.Errorf("%s %d: want 1 or more", l.flag, l.value))
+		}
+	}
+	if p.WriteTimeout <= 0 {
+		faults = append(faults, fmt.Errorf("--write-timeout %s: want more than 0", p.WriteTimeout))
+	}
+	if p.IdleTimeout < 0 {
+		faults = append(faults, fmt.Errorf("--idle-timeout %s: want 0 or more", p.IdleTimeout))
+	}
+	return faults
 }
 
 // checkSizes lists the faults of what is about the log, the metrics and CONFIG.
@@ -138,8 +164,8 @@ func (c *config) checkSizes() (faults []error) {
 	if c.readSlice <= 0 {
 		faults = append(faults, fmt.Errorf("--read-slice %s: want more than 0", c.readSlice))
 	}
-	if c.maxLabels < -1 {
-		faults = append(faults, fmt.Errorf("--metrics-collections %d: want a number, or -1 for none", c.maxLabels))
+	if c.maxLabels < 1 && c.maxLabels != -1 {
+		faults = append(faults, fmt.Errorf("--metrics-collections %d: want 1 or more, or -1 for none", c.maxLabels))
 	}
 	for _, p := range propertyFlags {
 		if !c.set(p.name) {

@@ -9,8 +9,9 @@
 //	conn.go      PING, ECHO, OUTPUT, AUTH, CLIENT, TIMEOUT, QUIT
 //	config.go    CONFIG, READONLY
 //	info.go      SERVER, INFO, ROLE, HEALTHZ, GC
-//	log.go       AOFSHRINK, AOFMD5, AOF
-//	role.go      FOLLOW, REPLCONF, REPLICATE
+//	log.go       AOFSHRINK, AOFMD5, AOF, REPLICATE
+//	role.go      FOLLOW: leader or follower
+//	peers.go     REPLCONF, ROLE, INFO replication: who follows whom
 //	memory.go    maxmemory
 //	ready.go     whether the node is fit to serve, and why not
 //

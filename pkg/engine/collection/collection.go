@@ -146,14 +146,6 @@ func (c *Collection) Search(rect geometry.Rect, visit func(*Item) bool) {
 	c.spatial.search(&b, visit)
 }
 
-// Nearby visits the geometries by rising distance; NaN comes last. The function
-// dist gets the rectangle of a node of the index and must return a lower bound
-// for all that lies in it, or, when it is not nil, an item and must return its
-// distance.
-func (c *Collection) Nearby(dist func(rect geometry.Rect, it *Item) float64, visit func(it *Item, dist float64) bool) {
-	c.spatial.nearby(dist, visit)
-}
-
 // NextDeadline returns the earliest deadline in the collection, 0 when no item
 // has one.
 func (c *Collection) NextDeadline() int64 {

@@ -258,7 +258,8 @@ func TestSnapshotBesideWriter(t *testing.T) {
 			s.st.Scan("", func(c *Collection) bool {
 				c.Bounds()
 				c.Search(geometry.Rect{Max: geometry.Point{X: 90, Y: 90}}, func(*Item) bool { return true })
-				c.Nearby(func(r geometry.Rect, _ *Item) float64 { return math.Abs(r.Min.X) }, func(*Item, float64) bool { return true })
+				c.Nearest(func(r geometry.Rect) float64 { return math.Abs(r.Min.X) },
+					func(o geojson.Object) float64 { return math.Abs(o.Rect().Min.X) }, func(*Item, float64) bool { return true })
 				return true
 			})
 		})

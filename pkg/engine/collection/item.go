@@ -108,6 +108,21 @@ func (it *Item) Value() string {
 	return it.object.JSON()
 }
 
+// Height returns the height of a point, also of one in a Feature, and 0 for all
+// else.
+func Height(obj geojson.Object) float64 {
+	for {
+		switch o := obj.(type) {
+		case *geojson.Point:
+			return o.Z()
+		case *geojson.Feature:
+			obj = o.Base()
+		default:
+			return 0
+		}
+	}
+}
+
 // Text is the object of an item that was SET as STRING. It is nowhere: it
 // contains and meets nothing.
 type Text string

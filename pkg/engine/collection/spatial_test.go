@@ -137,21 +137,19 @@ func TestBoundsBelowSinglePrecision(t *testing.T) {
 	}
 }
 
-func TestNearbyAgainstScan(t *testing.T) {
+func TestNearestAgainstScan(t *testing.T) {
 	g := newGen(12)
 	c := moving(t, g, 2000, 4000).Collection("k")
 	from := geometry.Point{X: 12, Y: 34}
-	dist := func(r geometry.Rect, it *Item) float64 {
-		if it != nil {
-			r = it.Object().Rect()
-		}
+	bound := func(r geometry.Rect) float64 {
 		dx := max(r.Min.X-from.X, 0, from.X-r.Max.X)
 		dy := max(r.Min.Y-from.Y, 0, from.Y-r.Max.Y)
 		return math.Hypot(dx, dy)
 	}
+	key := func(o geojson.Object) float64 { return bound(o.Rect()) }
 	n, last := 0, -1.0
-	c.Nearby(dist, func(it *Item, d float64) bool {
-		if d < last || d != dist(geometry.Rect{}, it) {
+	c.Nearest(bound, key, func(it *Item, d float64) bool {
+		if d < last || d != key(it.Object()) {
 			t.Fatalf("item %s at %v comes after one at %v", it.ID(), d, last)
 		}
 		last = d
@@ -162,13 +160,13 @@ func TestNearbyAgainstScan(t *testing.T) {
 		t.Errorf("visited %d of %d", n, c.Len())
 	}
 	n = 0
-	c.Nearby(dist, func(*Item, float64) bool { n++; return n < 5 })
+	c.Nearest(bound, key, func(*Item, float64) bool { n++; return n < 5 })
 	if n != 5 {
 		t.Errorf("the visitor's no was not heard: %d", n)
 	}
 }
 
-func TestNearbyPutsNaNLast(t *testing.T) {
+func TestNearestPutsNaNLast(t *testing.T) {
 	st := NewState()
 	var ch Change
 	for i, x := range []float64{math.NaN(), 3, math.Inf(1), math.NaN(), 1} {
@@ -176,15 +174,13 @@ func TestNearbyPutsNaNLast(t *testing.T) {
 	}
 	st.Apply(&ch)
 	var got []string
-	st.Collection("k").Nearby(func(_ geometry.Rect, it *Item) float64 {
-		if it == nil {
-			return 0
-		}
-		return it.Object().Center().X
-	}, func(it *Item, _ float64) bool {
-		got = append(got, it.ID())
-		return true
-	})
+	st.Collection("k").Nearest(
+		func(geometry.Rect) float64 { return 0 },
+		func(o geojson.Object) float64 { return o.Center().X },
+		func(it *Item, _ float64) bool {
+			got = append(got, it.ID())
+			return true
+		})
 	if len(got) != 5 || !slices.Equal(got[:3], []string{"4", "1", "2"}) {
 		t.Errorf("order is %q", got)
 	}

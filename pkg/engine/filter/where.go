@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tidwall/geojson"
 	"github.com/tidwall/gjson"
 
 	"evenkeel/pkg/engine/collection"
@@ -42,7 +41,7 @@ func (r *ref) value(it *collection.Item) field.Value {
 		return v
 	}
 	if r.kind == height {
-		h := Height(it.Object())
+		h := collection.Height(it.Object())
 		if h == 0 {
 			return v
 		}
@@ -56,21 +55,6 @@ func (r *ref) value(it *collection.Item) field.Value {
 		return field.ValueOf(m.Raw)
 	}
 	return v
-}
-
-// Height returns the height of a point, also of one in a Feature, and 0 for all
-// else.
-func Height(obj geojson.Object) float64 {
-	for {
-		switch o := obj.(type) {
-		case *geojson.Point:
-			return o.Z()
-		case *geojson.Feature:
-			obj = o.Base()
-		default:
-			return 0
-		}
-	}
 }
 
 // where is a comparison with a value, or with the two ends of a range.

@@ -141,20 +141,3 @@ func TestDigest(t *testing.T) {
 		t.Error("the order of META counts")
 	}
 }
-
-// TestKeepsNothingOfTheRequest: a definition outlives the buffer it came in.
-func TestKeepsNothingOfTheRequest(t *testing.T) {
-	raw := []byte("SETHOOK h http://a META m v NEARBY fleet FENCE POINT 1 1 1")
-	b := &bench{t, collection.NewState()}
-	b.do(string(raw), false)
-	want := b.do("HOOKS *", true)
-	hk := b.st.Hook("h")
-	if hk == nil || hk.Key != "fleet" || hk.Deadline != 0 || hk.Channel {
-		t.Fatalf("hook %+v", hk)
-	}
-	b.do("SETHOOK h2 http://other META m v NEARBY fleet FENCE POINT 1 1 1", false)
-	b.do("DELHOOK h2", false)
-	if got := b.do("HOOKS *", true); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}

@@ -193,21 +193,6 @@ func digitsLen(s string) int {
 	return n
 }
 
-// height returns the height of a point, also of one in a Feature, and 0 for all
-// else.
-func height(obj geojson.Object) float64 {
-	for {
-		switch o := obj.(type) {
-		case *geojson.Point:
-			return o.Z()
-		case *geojson.Feature:
-			obj = o.Base()
-		default:
-			return 0
-		}
-	}
-}
-
 // maxDeadline, in the year 10889, and its negative bound all deadlines. Between
 // them a float64 number of seconds with three decimals says exactly which
 // millisecond is meant, also as a distance from one to another.

@@ -137,17 +137,8 @@ func (o *output) hash(it *collection.Item) string {
 }
 
 func writePoint(it *collection.Item, out *reply.Reply) {
-	c, z := it.Object().Center(), height(it.Object())
-	if z != 0 {
-		out.Array(3)
-	} else {
-		out.Array(2)
-	}
-	out.Float(c.Y)
-	out.Float(c.X)
-	if z != 0 {
-		out.Float(z)
-	}
+	c := it.Object().Center()
+	out.Point(c.Y, c.X, collection.Height(it.Object()))
 }
 
 func corner(p geometry.Point, out *reply.Reply) {
@@ -167,7 +158,7 @@ func (o *output) writeJSON(it *collection.Item, out *reply.Reply) {
 			out.Buf = it.Object().AppendJSON(out.Buf)
 		}
 	case asPoint:
-		c, z := it.Object().Center(), height(it.Object())
+		c, z := it.Object().Center(), collection.Height(it.Object())
 		out.Member("point")
 		latLon(c, out)
 		if z != 0 {

@@ -91,6 +91,21 @@ func (r *Reply) Float(f float64) {
 	r.Buf = redcon.AppendBulk(r.Buf, strconv.AppendFloat(tmp[:0], f, 'f', -1, 64))
 }
 
+// Point appends a position as a RESP array: latitude, longitude and, when it is
+// not 0, height.
+func (r *Reply) Point(lat, lon, z float64) {
+	if z == 0 {
+		r.Array(2)
+	} else {
+		r.Array(3)
+	}
+	r.Float(lat)
+	r.Float(lon)
+	if z != 0 {
+		r.Float(z)
+	}
+}
+
 // Finish closes the answer that starts at Buf[start]: a JSON object gets its
 // member "elapsed" and, because the connection speaks RESP, becomes a bulk
 // string. RESP answers are complete already.

@@ -11,7 +11,6 @@ import (
 	"evenkeel/pkg/engine/area"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/field"
-	"evenkeel/pkg/engine/filter"
 	"evenkeel/pkg/engine/reply"
 )
 
@@ -169,7 +168,7 @@ func (r *run) bodyJSON(out *reply.Reply, it *collection.Item) {
 		out.Member("point")
 		c := obj.Center()
 		out.Buf = appendLatLon(out.Buf, c.Y, c.X)
-		if z := filter.Height(obj); z != 0 {
+		if z := collection.Height(obj); z != 0 {
 			out.Buf = appendFloat(append(out.Buf, `,"z":`...), z)
 		}
 		out.Buf = append(out.Buf, '}')
@@ -254,17 +253,8 @@ func (r *run) bodyRESP(out *reply.Reply, it *collection.Item, scratch []byte) []
 		scratch = obj.AppendJSON(scratch[:0])
 		out.Buf = redcon.AppendBulk(out.Buf, scratch)
 	case points:
-		c, z := obj.Center(), filter.Height(obj)
-		if z != 0 {
-			out.Array(3)
-		} else {
-			out.Array(2)
-		}
-		out.Float(c.Y)
-		out.Float(c.X)
-		if z != 0 {
-			out.Float(z)
-		}
+		c := obj.Center()
+		out.Point(c.Y, c.X, collection.Height(obj))
 	case bounds:
 		b := obj.Rect()
 		out.Array(2)
