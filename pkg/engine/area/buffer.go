@@ -92,8 +92,10 @@ func (b *bufferer) add(obj geojson.Object) error {
 		}
 	case *geojson.Feature:
 		return b.add(o.Base())
-	case *geojson.MultiPoint, *geojson.MultiLineString, *geojson.MultiPolygon, *geojson.FeatureCollection:
-		for _, child := range o.(geojson.Collection).Children() {
+	case *geojson.GeometryCollection:
+		return cannotBuffer(obj) // though it is one of the next
+	case geojson.Collection:
+		for _, child := range o.Children() {
 			if err := b.add(child); err != nil {
 				return err
 			}

@@ -96,11 +96,10 @@ func (h *hasher) item(it *Item) Digest {
 }
 
 func (h *hasher) collection(name string, d Digest) Digest {
-	b := append(h.buf[:0], name...)
-	b = binary.LittleEndian.AppendUint64(b, d.Hi)
-	b = binary.LittleEndian.AppendUint64(b, d.Lo)
-	h.buf = b
-	return sum(b)
+	h.buf = append(h.buf[:0], name...)
+	h.buf = binary.LittleEndian.AppendUint64(h.buf, d.Hi)
+	h.buf = binary.LittleEndian.AppendUint64(h.buf, d.Lo)
+	return sum(h.buf)
 }
 
 func sum(b []byte) Digest {

@@ -48,12 +48,12 @@ func (hs *hookSet) remove(name string, h *hasher) {
 // hook is the digest of a definition. No item's digest is made of bytes that
 // begin like it.
 func (h *hasher) hook(hk *Hook) Digest {
-	b := append(h.buf[:0], "hook\x00"...)
 	kind := byte('h')
 	if hk.Channel {
 		kind = 'c'
 	}
-	b = append(b, kind)
+	h.buf = append(append(h.buf[:0], "hook\x00"...), kind)
+	b := h.buf
 	b = appendString(appendString(b, hk.Name), hk.Key)
 	b = appendStrings(appendStrings(b, hk.Endpoints), hk.Command)
 	for _, m := range hk.Meta {

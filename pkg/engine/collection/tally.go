@@ -34,8 +34,9 @@ func (t *Tally) AddPoint(key, id []byte, p geometry.Point, fields []byte, deadli
 	b = append(b, id...)
 	b = appendFloats(append(b, kindPoint), p.X, p.Y)
 	b = binary.LittleEndian.AppendUint64(b, uint64(deadline))
-	t.h.buf = append(b, fields...)
-	t.count(key, sum(t.h.buf))
+	b = append(b, fields...)
+	t.h.buf = b
+	t.count(key, sum(b))
 }
 
 func (t *Tally) count(key []byte, d Digest) {

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -68,7 +69,7 @@ func settle(obj geojson.Object) (geojson.Object, error) {
 // PlainHeight says whether a point is nothing but two coordinates and a height,
 // so that POINT lat lon z makes it.
 func PlainHeight(p *geojson.Point) bool {
-	return string(geojson.NewPointZ(p.Base(), p.Z()).AppendJSON(nil)) == string(p.AppendJSON(nil))
+	return bytes.Equal(geojson.NewPointZ(p.Base(), p.Z()).AppendJSON(nil), p.AppendJSON(nil))
 }
 
 // form is what one pass over a JSON text finds out.
@@ -118,8 +119,8 @@ func survey(text string) form {
 
 func startsPosition(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		switch c := s[i]; c {
+		case ' ', '\t', '\n', '\r':
 		default:
 			return c >= '0' && c <= '9' || c == '-' || c == 'n'
 		}

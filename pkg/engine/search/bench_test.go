@@ -60,10 +60,10 @@ func BenchmarkSearch(b *testing.B) {
 			yy, xx := at(lat+2, lon+2)
 			return []string{"WITHIN", "k", "BOUNDS", y, x, yy, xx}
 		}},
-		{"scan-where", func(lat, lon float64) []string {
+		{"scan-where", func(_, _ float64) []string {
 			return []string{"SCAN", "k", "LIMIT", "100", "WHERE", "speed", "30", "50"}
 		}},
-		{"scan-where-expr", func(lat, lon float64) []string {
+		{"scan-where-expr", func(_, _ float64) []string {
 			return []string{"SCAN", "k", "LIMIT", "100", "WHERE", "speed >= 30 && speed <= 50"}
 		}},
 	} {
