@@ -2,7 +2,7 @@
 
 GO         ?= go
 BIN        := bin
-GROUPS     ?= keys search expiry
+GROUPS     ?= keys search expiry server transports
 FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 # v2.12.2 is built from source, so that it knows the Go version in use: about
@@ -40,7 +40,7 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(BIN)/golangci-lint $@
 
-conformance: build ## replay recorded conversations: GROUPS="keys search expiry", CONFORMANCE=folder
+conformance: build ## replay recorded conversations: GROUPS="keys search", CONFORMANCE=folder
 	.ci/conformance $(GROUPS)
 
 bench: build ## measure, beside TILE38_SERVER=path when given: BENCHFLAGS="--points 20000"

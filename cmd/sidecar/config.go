@@ -41,6 +41,8 @@ var propertyFlags = []struct{ name, usage string }{
 	{settings.AppendFsync, "when the log is synced to disk: always, everysec or no (default everysec)"},
 	{settings.ShrinkMinSize, "compact the log by itself from this size on: bytes, or kb, mb, gb; 0 is never (default 64mb)"},
 	{settings.ShrinkGrowth, "… and once it has grown by this many percent since the last compaction (default 100)"},
+	{settings.ShrinkCheck, "how often the log's size is looked at (default 10s)"},
+	{settings.ShrinkCooldown, "rest between two compactions of its own accord (default 1m)"},
 	{settings.ReplBacklogSize, "log that is kept behind the last compaction for followers that were away (default 64mb)"},
 	{settings.RequirePass, "password that clients must give with AUTH"},
 	{settings.LeaderAuth, "password that a follower gives to its leader"},

@@ -262,7 +262,7 @@ func TestLimitsHold(t *testing.T) {
 		{"too long inline", strings.Repeat("x", 6000), "-Protocol error: too big inline request"},
 		{"too large command", "*4\r\n$4\r\nECHO\r\n" + strings.Repeat("$4000\r\n"+strings.Repeat("x", 4000)+"\r\n", 3), "-Protocol error: "},
 		{"points", object(polygon(100)), "+OK"},
-		{"too many points", object(polygon(101)), "-ERR the geometry has"},
+		{"too many points", object(polygon(101)), "-ERR too many points: 101, the limit is 100"},
 		{"nesting", nested(7), "+OK"},
 		{"too deep", nested(8), "-ERR JSON"},
 		{"too large reply", "SET k b STRING " + strings.Repeat("x", 3500) + "\r\nGET k b\r\n", "+OK"},

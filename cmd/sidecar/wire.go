@@ -185,7 +185,9 @@ func (s *sidecar) watchSettings() {
 			s.log.SetBacklogBytes(n)
 		}
 	})
-	for _, name := range []string{settings.ShrinkMinSize, settings.ShrinkGrowth} {
+	for _, name := range []string{
+		settings.ShrinkMinSize, settings.ShrinkGrowth, settings.ShrinkCheck, settings.ShrinkCooldown,
+	} {
 		s.settings.Watch(name, func(string) {
 			if err := s.compactor.SetPolicy(s.policy()); err != nil {
 				s.logger.Error("compaction settings", "err", err)
@@ -207,6 +209,12 @@ func (s *sidecar) policy() compactor.Policy {
 	}
 	if n, err := strconv.Atoi(s.settings.Get(settings.ShrinkGrowth)); err == nil {
 		p.Growth = n
+	}
+	if d, ok := settings.Duration(s.settings.Get(settings.ShrinkCheck)); ok {
+		p.CheckEvery = d
+	}
+	if d, ok := settings.Duration(s.settings.Get(settings.ShrinkCooldown)); ok {
+		p.Cooldown = d
 	}
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
@@ -25,6 +26,8 @@ const (
 	AppendFsync     = "appendfsync"
 	ShrinkMinSize   = "aofshrink-min-size"
 	ShrinkGrowth    = "aofshrink-growth"
+	ShrinkCheck     = "aofshrink-check-interval"
+	ShrinkCooldown  = "aofshrink-cooldown"
 	ReplBacklogSize = "repl-backlog-size"
 )
 
@@ -63,6 +66,8 @@ var properties = []*Property{
 	{Name: AppendFsync, Default: "everysec", own: true, check: checkFsync},
 	{Name: ShrinkMinSize, Default: "64mb", own: true, check: checkSize(ShrinkMinSize)},
 	{Name: ShrinkGrowth, Default: "100", own: true, check: checkUint(ShrinkGrowth)},
+	{Name: ShrinkCheck, Default: "10s", own: true, check: checkDuration(ShrinkCheck, 100*time.Millisecond)},
+	{Name: ShrinkCooldown, Default: "1m0s", own: true, check: checkDuration(ShrinkCooldown, time.Millisecond)},
 	{Name: ReplBacklogSize, Default: "64mb", own: true, check: checkSize(ReplBacklogSize)},
 }
 
@@ -184,6 +189,26 @@ func checkFsync(value string) (string, error) {
 		return "", invalid(AppendFsync, value)
 	}
 	return p.String(), nil
+}
+
+// Duration reads a number of seconds, or a duration with units such as 90s or
+// 1m30s.
+func Duration(value string) (time.Duration, bool) {
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(n) * time.Second, true
+	}
+	d, err := time.ParseDuration(value)
+	return d, err == nil
+}
+
+func checkDuration(name string, least time.Duration) func(string) (string, error) {
+	return func(value string) (string, error) {
+		d, ok := Duration(value)
+		if !ok || d < least {
+			return "", invalid(name, value)
+		}
+		return d.String(), nil
+	}
 }
 
 func checkSize(name string) func(string) (string, error) {

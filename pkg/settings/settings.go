@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/tidwall/match"
@@ -30,6 +31,10 @@ const (
 	keyFollowHost = "follow_host"
 	keyFollowPort = "follow_port"
 )
+
+// ownLetters is more than the names of Evenkeel's properties and of Tile38's
+// have in common ("repl").
+const ownLetters = 5
 
 // ErrUnknown says that there is no property of that name.
 var ErrUnknown = errors.New("unknown property")
@@ -173,14 +178,18 @@ func (s *Settings) Get(name string) string {
 
 // Match returns the running values of the properties whose name fits the
 // pattern. Clients of Tile38 count on CONFIG GET * to list its properties and
-// no others, so Evenkeel's own are listed only for a pattern that begins with
-// the first letter of their names.
+// no others, so Evenkeel's own are listed only for a pattern that means them: a
+// name, or at least ownLetters of one before the first wildcard.
 func (s *Settings) Match(pattern string) map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := map[string]string{}
+	literal := len(pattern)
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		literal = i
+	}
 	for _, p := range properties {
-		if p.own && (pattern == "" || pattern[0] != p.Name[0]) {
+		if p.own && literal < ownLetters && pattern != p.Name {
 			continue
 		}
 		if match.Match(p.Name, pattern) {

@@ -140,7 +140,7 @@ func TestMatch(t *testing.T) {
 	s := load(t, t.TempDir())
 	for pattern, want := range map[string]int{
 		"*": 10, "": 0, "nope": 0, "max*": 1, "k?epalive": 1, "*e*": 8,
-		"appendfsync": 1, "a*": 4, "aofshrink*": 2, "repl*": 4, "r*": 5,
+		"appendfsync": 1, "a*": 1, "aofshrink*": 4, "repl*": 3, "repl-*": 1, "r*": 4, "aofshrink-growth": 1,
 	} {
 		if got := s.Match(pattern); len(got) != want {
 			t.Errorf("%q lists %d: %v, want %d", pattern, len(got), got, want)

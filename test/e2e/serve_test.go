@@ -77,6 +77,7 @@ func TestCompactsByItself(t *testing.T) {
 		s.fill("fleet", 1000)
 	}
 	before := logBytes(t, dir)
+	s.words("CONFIG SET aofshrink-check-interval 200ms")
 	s.words("CONFIG SET aofshrink-min-size 100kb")
 	s.words("CONFIG SET aofshrink-growth 50")
 	s.words("CONFIG REWRITE")
