@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,7 +121,7 @@ func TestSettingsFail(t *testing.T) {
 	}
 	c.talk([][2]string{{"SET k a POINT 1 1", "+OK"}, {"ROLE", "[master :52 []]"}})
 	disk.FailWith(nil)
-	if after, _ := os.ReadFile(name); string(after) != string(before) {
+	if after, _ := os.ReadFile(name); !bytes.Equal(after, before) {
 		t.Errorf("the file was changed to\n%s", after)
 	}
 	c.talk([][2]string{{"READONLY yes", "+OK"}, {"SET k a POINT 1 1", "-ERR read only"}})

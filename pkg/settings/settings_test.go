@@ -109,6 +109,14 @@ func TestValues(t *testing.T) {
 		{ShrinkGrowth, "50", "50", "50"},
 		{ShrinkGrowth, "0", "0", "0"},
 		{ShrinkGrowth, "-5", refused, ""},
+		{ShrinkCheck, "30", "30s", "30s"},
+		{ShrinkCheck, "90s", "1m30s", "1m30s"},
+		{ShrinkCheck, "0", refused, ""},
+		{ShrinkCheck, "99ms", refused, ""},
+		{ShrinkCheck, "-5s", refused, ""},
+		{ShrinkCheck, "soon", refused, ""},
+		{ShrinkCooldown, "1ms", "1ms", "1ms"},
+		{ShrinkCooldown, "", refused, ""},
 		{ReplBacklogSize, "1gb", "1gb", "1gb"},
 		{ReplBacklogSize, "x", refused, ""},
 	} {
@@ -156,7 +164,7 @@ func TestRoundTrip(t *testing.T) {
 	set := map[string]string{
 		MaxMemory: "1572864000", AutoGC: "7", KeepAlive: "60", ProtectedMode: "no", RequirePass: "a\x01\n\"ü<", LeaderAuth: "la",
 		LogConfig: `{"level":"info"}`, ReplicaPriority: "7", AnnounceIP: "10.0.0.9", AnnouncePort: "77",
-		AppendFsync: "always", ShrinkMinSize: "100kb", ShrinkGrowth: "50", ReplBacklogSize: "1mb",
+		AppendFsync: "always", ShrinkMinSize: "100kb", ShrinkGrowth: "50", ShrinkCheck: "30s", ShrinkCooldown: "5m0s", ReplBacklogSize: "1mb",
 	}
 	for name, value := range set {
 		if err := s.Set(name, value); err != nil {
@@ -223,7 +231,7 @@ func TestTile38File(t *testing.T) {
 		delete(want, gone)
 	}
 	want["maxmemory"] = "2147483648"
-	if got := file(t, dir); !maps.EqualFunc(got, want, func(a, b any) bool { return reflect.DeepEqual(a, b) }) {
+	if got := file(t, dir); !maps.EqualFunc(got, want, reflect.DeepEqual) {
 		t.Errorf("the file holds\n%v, want\n%v", got, want)
 	}
 	if b, _ := os.ReadFile(filepath.Join(dir, File)); !strings.Contains(string(b), "90071992547409931") {
