@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,9 @@ func TestAOFEndsWithTheServer(t *testing.T) {
 	w.send("SET k big STRING " + strings.Repeat("v", 16<<20)) // more than the kernel takes
 	w.reply()
 	stuck, waiting := s.dial(), s.dial()
+	if tcp, ok := stuck.Conn.(*net.TCPConn); !ok || tcp.SetReadBuffer(4096) != nil {
+		t.Fatal("the stuck client's buffer cannot be made small")
+	}
 	stuck.send("AOF 0")
 	waiting.talk([][2]string{{fmt.Sprintf("AOF %d", s.log.PayloadSize()), "+OK"}})
 	until(t, "both streams", func() bool { return s.log.Stats().Tails == 2 })

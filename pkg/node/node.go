@@ -114,7 +114,6 @@ func New(opt Options) *Node {
 	for _, name := range []string{"sethook", "setchan"} {
 		n.add(&entry{name: name, run: (*call).noFences, write: true})
 	}
-	n.batches.New = func() any { return new(batch) }
 	opt.Settings.Watch(settings.MaxMemory, n.memory.setLimit)
 	n.role.init(n)
 	return n

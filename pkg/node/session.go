@@ -118,7 +118,10 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 
 // takeBatch returns a batch to be used for one pipeline.
 func (n *Node) takeBatch(ctx context.Context) *batch {
-	b := n.batches.Get().(*batch) //nolint:forcetypeassert // nothing else is put there
+	b, ok := n.batches.Get().(*batch)
+	if !ok {
+		b = new(batch)
+	}
 	b.ctx, b.started = ctx, time.Now()
 	return b
 }

@@ -205,7 +205,8 @@ func TestMaxOutput(t *testing.T) {
 		}
 	}
 	// A pipeline whose replies are large together is cut into pieces.
-	lines := slices.Repeat([]string{"GET k id1", "SET k id2 RETURN OBJECT STRING " + strings.Repeat("w", 4<<10)}, 40)
+	lines := append(slices.Repeat([]string{"GET k id1"}, 40),
+		slices.Repeat([]string{"SET k id2 RETURN OBJECT STRING " + strings.Repeat("w", 4<<10)}, 40)...)
 	go func() { _, _ = c.Write([]byte(encode(lines...))) }()
 	for range lines {
 		if got := say(c.reply()); strings.HasPrefix(got, "-") {
