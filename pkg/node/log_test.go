@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/md5" //nolint:gosec // what AOFMD5 is to be compared with
 	"encoding/hex"
 	"fmt"
@@ -160,6 +161,35 @@ func TestAOFEndsWithTheServer(t *testing.T) {
 	}
 	waiting.ended()
 	_, _ = waiting.Close(), stuck.Close()
+}
+
+// TestStuckStream: a write that waits for the client ends with the context.
+func TestStuckStream(t *testing.T) {
+	s := serve(t, t.TempDir(), config{})
+	history(s.dial(), 3)
+	r, err := s.log.PayloadReader(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	here, there := net.Pipe() // it holds nothing: a write waits for its reader
+	defer func() { _ = here.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- streamCommands(ctx, there, r) }()
+	if _, err := here.Read(make([]byte, 1)); err != nil { // now the write has begun
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("ended by the server: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the stream goes on")
+	}
 }
 
 // TestAOFWhoseAnswerCannotBeSent: the reader of the log is closed also when the

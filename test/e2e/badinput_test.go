@@ -72,7 +72,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"leader without port", t.TempDir(), []string{"--follow", "leader"}, []string{"--follow", "HOST:PORT"}},
 		{"fsync", t.TempDir(), []string{"--appendfsync", "sometimes"}, []string{"appendfsync", "sometimes"}},
 		{"size", t.TempDir(), []string{"--aofshrink-min-size", "64xb"}, []string{"aofshrink-min-size", "64xb"}},
-		{"limits", t.TempDir(), []string{"--max-args", "-1"}, []string{"MaxArgs"}},
+		{"limits", t.TempDir(), []string{"--max-args", "-1"}, []string{"--max-args"}},
 		{"a file as directory", file, nil, []string{file}},
 		{"garbage", garbage, nil, []string{filepath.Join(garbage, "appendonly.aof")}},
 		{"unknown flag", t.TempDir(), []string{"--no-such"}, []string{"--no-such"}},
