@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 
+	"evenkeel/pkg/engine/area"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/hook"
@@ -22,8 +23,9 @@ type Engine struct {
 // New returns an engine without data.
 func New(opt Options) *Engine {
 	opt.EnsureDefaults()
+	find := search.Limits{Area: area.Limits{MaxJSONDepth: opt.Limits.MaxJSONDepth}}
 	return &Engine{
-		table:  index(slices.Concat(keys.Commands(opt.Limits), hook.Commands(), search.Commands())),
+		table:  index(slices.Concat(keys.Commands(opt.Limits), hook.Commands(), find.Commands())),
 		logged: index(keys.Commands(keys.Unlimited())),
 		state:  collection.NewState(),
 	}

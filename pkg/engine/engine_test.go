@@ -60,6 +60,21 @@ func TestLogIsNotLimited(t *testing.T) {
 	}
 }
 
+// The limit on nested JSON holds for the areas of searches, too.
+func TestSearchesAreLimited(t *testing.T) {
+	e := New(Options{Limits: keys.Limits{MaxJSONDepth: 3}})
+	search := func(object string) error {
+		req := command.Request{Args: []string{"WITHIN", "k", "OBJECT", object}, Name: "within"}
+		return e.Lookup("within").Read(&req, e.State(), &reply.Reply{})
+	}
+	if err := search(`{"type":"LineString","coordinates":[[1,2],[3,4]]}`); err != nil {
+		t.Errorf("3 levels: %v", err)
+	}
+	if err := search(`{"type":"Polygon","coordinates":[[[1,2],[3,4],[5,6],[1,2]]]}`); err == nil {
+		t.Error("4 levels: no error")
+	}
+}
+
 func TestLookup(t *testing.T) {
 	e := New(Options{})
 	if e.Lookup("nonsense") != nil || e.LookupLogged("nonsense") != nil {

@@ -88,7 +88,7 @@ func TestParseErrors(t *testing.T) {
 		{noBuffer(), "SECTOR 1 1 nan 0 90", "invalid data"},
 		{noBuffer(), "QUADKEY 12a", "invalid argument '12a'"},
 		{noBuffer(), "OBJECT {}", "missing type"},
-		{noBuffer(), "OBJECT " + strings.Repeat("[", 1000), "JSON is nested too deep: 1000 levels, the limit is 128"},
+		{noBuffer(), "OBJECT " + strings.Repeat("[", 1000), "JSON is nested too deep: 1000 levels, the limit is 64"},
 		{noBuffer(), "GET k id", "key not found"},
 		{noBuffer(), "BOUNDS 0 0 1 1 CLIPBY CIRCLE 1 1 1", "invalid argument 'cannot clipby circle'"},
 		{clip, "CIRCLE 1 1 1", "invalid argument 'cannot clip with circle'"},

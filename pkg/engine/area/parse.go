@@ -18,7 +18,7 @@ import (
 
 // Limits bounds what an area may cost.
 type Limits struct {
-	// MaxJSONDepth is how deep the JSON of OBJECT may be nested; default 128.
+	// MaxJSONDepth is how deep the JSON of OBJECT may be nested; default 64.
 	MaxJSONDepth int
 	// MaxBufferPoints is how many points an object with a BUFFER may have;
 	// default 100,000. Each costs about 1 KB.
@@ -28,7 +28,7 @@ type Limits struct {
 // EnsureDefaults sets what is zero to its default.
 func (l *Limits) EnsureDefaults() {
 	if l.MaxJSONDepth == 0 {
-		l.MaxJSONDepth = 128
+		l.MaxJSONDepth = 64
 	}
 	if l.MaxBufferPoints == 0 {
 		l.MaxBufferPoints = 100_000

@@ -14,7 +14,7 @@ import (
 type Limits struct {
 	// MaxJSONDepth is how deep objects and arrays may be nested in a GeoJSON
 	// text, in a document that JSET and JDEL work on, and in a field; default
-	// 128. A MultiPolygon in a Feature in a FeatureCollection takes 8.
+	// 64. A MultiPolygon in a Feature in a FeatureCollection takes 8.
 	// Parsing nested geometry collections takes time in proportion to their
 	// depth times their length, which is what the limit is about.
 	MaxJSONDepth int
@@ -27,7 +27,7 @@ type Limits struct {
 // EnsureDefaults sets what is not set.
 func (l *Limits) EnsureDefaults() {
 	if l.MaxJSONDepth == 0 {
-		l.MaxJSONDepth = 128
+		l.MaxJSONDepth = 64
 	}
 	if l.MaxPoints == 0 {
 		l.MaxPoints = 1_000_000

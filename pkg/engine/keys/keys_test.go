@@ -209,7 +209,7 @@ func TestPoints(t *testing.T) {
 func TestLimitsFaults(t *testing.T) {
 	var l Limits
 	l.EnsureDefaults()
-	if l.MaxJSONDepth != 128 || l.MaxPoints != 1_000_000 || len(l.Faults()) != 0 {
+	if l.MaxJSONDepth != 64 || l.MaxPoints != 1_000_000 || len(l.Faults()) != 0 {
 		t.Errorf("defaults are %+v with faults %q", l, l.Faults())
 	}
 	l = Limits{MaxJSONDepth: -1, MaxPoints: -1}
