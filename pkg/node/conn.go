@@ -31,7 +31,7 @@ var (
 func ownCommands() []*entry {
 	return []*entry{
 		{name: "ping", run: (*call).ping, open: true, free: true},
-		{name: "echo", run: (*call).echo, open: true, free: true},
+		{name: "echo", run: (*call).ping, open: true, free: true},
 		{name: "output", run: (*call).output, open: true, free: true},
 		{name: "auth", run: (*call).auth, open: true, free: true},
 		{name: "quit", run: (*call).quit, open: true, free: true},
@@ -54,6 +54,8 @@ func ownCommands() []*entry {
 	}
 }
 
+// ping is PING [text] and ECHO [text]; in JSON the text stands under the
+// command's name.
 func (c *call) ping() error {
 	switch {
 	case c.out.JSON:
@@ -62,25 +64,7 @@ func (c *call) ping() error {
 			text = c.args[1]
 		}
 		c.out.OK()
-		c.out.Member("ping")
-		c.out.String(text)
-	case len(c.args) > 1:
-		c.out.Bulk(c.args[1])
-	default:
-		c.out.Simple("PONG")
-	}
-	return nil
-}
-
-func (c *call) echo() error {
-	switch {
-	case c.out.JSON:
-		text := "pong"
-		if len(c.args) > 1 {
-			text = c.args[1]
-		}
-		c.out.OK()
-		c.out.Member("echo")
+		c.out.Member(c.name)
 		c.out.String(text)
 	case len(c.args) > 1:
 		c.out.Bulk(c.args[1])
