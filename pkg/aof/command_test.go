@@ -100,6 +100,18 @@ func FuzzEachCommand(f *testing.F) {
 			again = append(again, command(args...)...)
 			return nil
 		})
+		var raw []byte
+		rawErr := EachRaw(payload, func(words [][]byte) error {
+			args := make([]string, len(words))
+			for i, w := range words {
+				args[i] = string(w)
+			}
+			raw = append(raw, command(args...)...)
+			return nil
+		})
+		if (err == nil) != (rawErr == nil) || !bytes.Equal(raw, again) {
+			t.Fatalf("EachCommand gives %q, %v; EachRaw %q, %v", again, err, raw, rawErr)
+		}
 		whole := checkCommands(bytes.Clone(payload)) == nil
 		if whole && err != nil {
 			t.Fatalf("whole commands, but %v", err)
