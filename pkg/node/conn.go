@@ -296,6 +296,7 @@ func (c *call) clientKill() error {
 			if s == c.session {
 				c.batch.verdict.Close = true
 			} else {
+				c.node.forget(s) // at once: it takes a moment until its goroutine has ended
 				s.conn.Kill()
 			}
 			return c.ok()
