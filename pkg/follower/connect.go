@@ -83,6 +83,7 @@ func (f *Follower) hello() replication.Hello {
 	h := replication.Hello{
 		Version:       replication.Version,
 		ListeningPort: f.opt.ListeningPort,
+		IPAddress:     f.opt.IPAddress,
 		ID:            f.opt.ID,
 	}
 	if !f.needFull {

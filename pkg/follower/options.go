@@ -43,6 +43,8 @@ type Options struct {
 	ID string
 	// ListeningPort is where clients reach this server, told to the leader; 0: unknown.
 	ListeningPort int
+	// IPAddress is the same for the address; empty: where the connection comes from.
+	IPAddress string
 	// Store takes the log. Required.
 	Store Store
 	// Synced returns the offset up to which the store's log is on disk, told to
@@ -131,6 +133,9 @@ func (o *Options) Validate() error {
 	}
 	if o.ID != "" && !replication.ValidID(o.ID) {
 		fault("server id %.64q: want printable bytes without spaces", o.ID)
+	}
+	if o.IPAddress != "" && !replication.ValidID(o.IPAddress) {
+		fault("IP address %.64q: want printable bytes without spaces", o.IPAddress)
 	}
 	if o.ListeningPort < 0 || o.ListeningPort > 65535 {
 		fault("listening port %d: want 0 to 65535", o.ListeningPort)

@@ -170,7 +170,7 @@ func TestBackoffBounds(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	bad := follower.Options{
-		Leader: "nohost", Auth: "a\nb", ID: "a b", ListeningPort: 70000, DialTimeout: -1, AnswerTimeout: -1,
+		Leader: "nohost", Auth: "a\nb", ID: "a b", IPAddress: "x y", ListeningPort: 70000, DialTimeout: -1, AnswerTimeout: -1,
 		HeartbeatInterval: -1, ReadTimeout: -1, AckInterval: -1, BackoffMin: 2, BackoffMax: 1, MaxLag: -1, MaxBatch: -1,
 	}
 	_, err := follower.New(bad)

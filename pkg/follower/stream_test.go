@@ -17,7 +17,7 @@ import (
 
 func TestStream(t *testing.T) {
 	p := newPair(t)
-	p.options.ID, p.options.ListeningPort = "follower", 1234
+	p.options.ID, p.options.ListeningPort, p.options.IPAddress = "follower", 1234, "10.0.0.9"
 	p.options.Synced = func() int64 { return 42 }
 	p.write("before", 100)
 	p.startFollower()
@@ -32,7 +32,7 @@ func TestStream(t *testing.T) {
 		return len(all) == 1 && all[0].Acked == end
 	})
 	f := p.Leader.Followers()[0]
-	if f.ID != "follower" || f.ListeningPort != 1234 || f.Synced != 42 || f.LagBytes != 0 ||
+	if f.ID != "follower" || f.ListeningPort != 1234 || f.IPAddress != "10.0.0.9" || f.Synced != 42 || f.LagBytes != 0 ||
 		f.FullResync || !strings.HasPrefix(f.Addr, "127.0.0.1:") || f.LastAck.IsZero() || f.Since.IsZero() {
 		t.Errorf("the leader knows %+v", f)
 	}

@@ -44,6 +44,7 @@ type FollowerStat struct {
 	ID            string // server id; empty if it did not say
 	Addr          string // remote address, host:port
 	ListeningPort int    // where clients reach it; 0 if it did not say
+	IPAddress     string // the same; empty: the host of Addr
 	FullResync    bool   // a base is being sent
 	Since         time.Time
 

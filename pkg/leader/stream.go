@@ -65,6 +65,7 @@ func (s *stream) stat(end int64) FollowerStat {
 		ID:            s.hello.ID,
 		Addr:          s.addr,
 		ListeningPort: s.hello.ListeningPort,
+		IPAddress:     s.hello.IPAddress,
 		FullResync:    s.full.Load(),
 		Since:         s.since,
 		SentOffset:    s.sentOffset.Load(),

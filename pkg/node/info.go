@@ -317,13 +317,32 @@ func (c *call) gc() error {
 	return nil
 }
 
-// collectGarbage does what GC asks for, until ctx ends.
+// collectGarbage does what GC and autogc ask for, until ctx ends.
 func (n *Node) collectGarbage(ctx context.Context) {
+	changed := make(chan time.Duration, 1)
+	n.opt.Settings.Watch(settings.AutoGC, func(value string) {
+		secs, _ := strconv.ParseUint(value, 10, 32) // the settings have checked it
+		select {
+		case <-changed: // nobody has seen it yet
+		default:
+		}
+		changed <- time.Duration(secs) * time.Second
+	})
+	tick := time.NewTicker(time.Hour)
+	tick.Stop()
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case every := <-changed:
+			tick.Stop()
+			if every > 0 {
+				tick.Reset(every)
+			}
 		case <-n.collect:
+			debug.FreeOSMemory()
+		case <-tick.C:
 			debug.FreeOSMemory()
 		}
 	}

@@ -59,8 +59,11 @@ type peer struct {
 func (n *Node) peers() []peer {
 	var all []peer
 	for _, f := range n.opt.Leader.Followers() {
-		host, _, _ := net.SplitHostPort(f.Addr)
-		all = append(all, peer{ip: host, port: f.ListeningPort, offset: f.Acked})
+		ip := f.IPAddress
+		if ip == "" {
+			ip, _, _ = net.SplitHostPort(f.Addr)
+		}
+		all = append(all, peer{ip: ip, port: f.ListeningPort, offset: f.Acked})
 	}
 	for _, s := range n.list() {
 		n.mu.Lock()

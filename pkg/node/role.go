@@ -134,12 +134,32 @@ func (r *role) newFollower(addr string) (*follower.Follower, error) {
 		Leader:        addr,
 		Auth:          opt.Settings.Get(settings.LeaderAuth),
 		ID:            opt.Settings.ServerID(),
-		ListeningPort: opt.ListenPort,
+		ListeningPort: r.node.announcedPort(),
+		IPAddress:     r.node.announcedIP(),
 		Store:         replica{opt.Store},
 		Synced:        func() int64 { return opt.Log.Stats().Synced },
 		MaxLag:        opt.MaxLag,
 		Logger:        opt.Logger,
 	})
+}
+
+// announcedIP is replica_announce_ip, if it can be said in a handshake.
+func (n *Node) announcedIP() string {
+	ip := n.opt.Settings.Get(settings.AnnounceIP)
+	if ip != "" && !replication.ValidID(ip) {
+		n.opt.Logger.Warn("replica_announce_ip is not told to the leader: it is no address", "value", ip)
+		return ""
+	}
+	return ip
+}
+
+// announcedPort is where clients reach this node: replica_announce_port, or
+// the port that it listens on.
+func (n *Node) announcedPort() int {
+	if p, err := strconv.Atoi(n.opt.Settings.Get(settings.AnnouncePort)); err == nil && p > 0 {
+		return p
+	}
+	return n.opt.ListenPort
 }
 
 // start lets fol run. The role's change lock is held, and writes of clients

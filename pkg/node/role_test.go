@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -255,4 +256,41 @@ func TestServerAndInfo(t *testing.T) {
 			t.Errorf("%s: %v %v", line, err, m)
 		}
 	}
+}
+
+// What a follower announces is what its leader shows.
+func TestAnnounce(t *testing.T) {
+	lead, s := serve(t, t.TempDir(), config{}), serve(t, t.TempDir(), config{})
+	c := s.dial()
+	c.talk([][2]string{
+		{"CONFIG SET replica_announce_ip 10.0.0.9", "+OK"}, {"CONFIG SET replica_announce_port 9999", "+OK"},
+		{"FOLLOW 127.0.0.1 " + lead.port(), "+OK"},
+	})
+	l := lead.dial()
+	until(t, "the leader to show it", func() bool { return strings.Contains(l.do("ROLE"), "[10.0.0.9 9999 ") })
+	c.talk([][2]string{
+		{"FOLLOW no one", "+OK"},
+		{"CONFIG SET replica_announce_ip n\u00f6", "+OK"}, {"CONFIG SET replica_announce_port 0", "+OK"},
+		{"FOLLOW 127.0.0.1 " + lead.port(), "+OK"},
+	})
+	until(t, "the leader to show the real address", func() bool {
+		return strings.Contains(l.do("ROLE"), "[127.0.0.1 "+s.port()+" ")
+	})
+	if log := s.logged.String(); !strings.Contains(log, "replica_announce_ip is not told") {
+		t.Errorf("nothing logged about the address: %s", log)
+	}
+}
+
+// autogc collects garbage every so many seconds.
+func TestAutoGC(t *testing.T) {
+	c := serve(t, t.TempDir(), config{}).dial()
+	forced := func() uint32 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NumForcedGC
+	}
+	before := forced()
+	c.talk([][2]string{{"CONFIG SET autogc 1", "+OK"}})
+	until(t, "two collections", func() bool { return forced() >= before+2 })
+	c.talk([][2]string{{"CONFIG SET autogc 0", "+OK"}})
 }

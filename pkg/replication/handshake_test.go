@@ -31,7 +31,7 @@ func TestHelloRoundTrip(t *testing.T) {
 	for _, h := range []Hello{
 		{Version: 1},
 		{Version: 1, Position: aof.Position{Epoch: testEpoch, Offset: 1<<63 - 1}, Digest: aof.Digest{Hi: 1, Lo: 1<<64 - 1}},
-		{Version: 1, Position: aof.Position{Epoch: testEpoch}, ListeningPort: 9851, ID: "a-b_c.7"},
+		{Version: 1, Position: aof.Position{Epoch: testEpoch}, ListeningPort: 9851, IPAddress: "10.0.0.9", ID: "a-b_c.7"},
 	} {
 		got, err := ParseHello(words(t, h.Append(nil)))
 		if err != nil || got != h {

@@ -28,7 +28,7 @@ const (
 
 // Hello is what a follower asks for:
 //
-//	REPLICATE <version> <epoch or ?> <offset> <digest> [LISTENING-PORT p] [ID x]
+//	REPLICATE <version> <epoch or ?> <offset> <digest> [LISTENING-PORT p] [IP-ADDRESS a] [ID x]
 type Hello struct {
 	Version int
 	// Position is where the follower's log ends. An empty Epoch, "?" on the
@@ -38,6 +38,9 @@ type Hello struct {
 	Digest aof.Digest
 	// ListeningPort is the TCP port at which clients reach the follower, 0 if unknown.
 	ListeningPort int
+	// IPAddress is where clients reach the follower when it is not the address
+	// that the connection comes from; empty if it is, or is unknown.
+	IPAddress string
 	// ID is the follower's server id, empty if it has none.
 	ID string
 }
@@ -57,6 +60,9 @@ func (h Hello) Append(dst []byte) []byte {
 	}
 	if h.ListeningPort != 0 {
 		words = append(words, "LISTENING-PORT", strconv.Itoa(h.ListeningPort))
+	}
+	if h.IPAddress != "" {
+		words = append(words, "IP-ADDRESS", h.IPAddress)
 	}
 	if h.ID != "" {
 		words = append(words, "ID", h.ID)
@@ -111,6 +117,11 @@ func (h *Hello) option(name, value string) error {
 			return fmt.Errorf("%w: listening port %.32q", ErrProtocol, value)
 		}
 		h.ListeningPort = int(p)
+	case "IP-ADDRESS":
+		if !ValidID(value) {
+			return fmt.Errorf("%w: IP address %.32q", ErrProtocol, value)
+		}
+		h.IPAddress = value
 	case "ID":
 		if !ValidID(value) {
 			return fmt.Errorf("%w: server id %.32q: want 1 to %d printable bytes without spaces",
