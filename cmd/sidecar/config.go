@@ -46,6 +46,9 @@ var propertyFlags = []struct{ name, usage string }{
 	{settings.ReplBacklogSize, "log that is kept behind the last compaction for followers that were away (default 64mb)"},
 	{settings.RequirePass, "password that clients must give with AUTH"},
 	{settings.LeaderAuth, "password that a follower gives to its leader"},
+	{settings.MaxMemory, "refuse SET and FSET while the heap is larger: bytes, or kb, mb, gb (default: no limit)"},
+	{settings.AutoGC, "collect garbage every so many seconds; 0 is never (default 0)"},
+	{settings.RESP3, "answer HELLO, and speak version 3 of RESP to clients that ask; Tile38 does not know it: yes or no (default no)"},
 }
 
 func (c *config) flags(f *pflag.FlagSet) {

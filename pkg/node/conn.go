@@ -34,6 +34,7 @@ func ownCommands() []*entry {
 		{name: "echo", run: (*call).ping, open: true, free: true},
 		{name: "output", run: (*call).output, open: true, free: true},
 		{name: "auth", run: (*call).auth, open: true, free: true},
+		{name: "hello", run: (*call).hello, open: true, free: true},
 		{name: "quit", run: (*call).quit, open: true, free: true},
 		{name: "timeout", run: (*call).timeout},
 		{name: "client", run: (*call).client, free: true},
@@ -107,16 +108,25 @@ func (c *call) output() error {
 }
 
 func (c *call) auth() error {
-	pass := c.node.opt.Settings.Get(passProperty)
 	given := ""
 	if len(c.args) > 1 {
-		given = strings.TrimSpace(c.args[1])
+		given = c.args[1]
 	}
+	if err := c.login(given); err != nil {
+		return err
+	}
+	return c.ok()
+}
+
+// login checks a password.
+func (c *call) login(given string) error {
+	pass := c.node.opt.Settings.Get(passProperty)
+	given = strings.TrimSpace(given)
 	if pass == "" || subtle.ConstantTimeCompare([]byte(given), []byte(pass)) != 1 {
 		return errPassword
 	}
 	c.authed = true
-	return c.ok()
+	return nil
 }
 
 func (c *call) quit() error {
@@ -215,14 +225,21 @@ func (c *call) clientSetName() error {
 	if len(c.args) != 3 {
 		return reply.ErrNumArgs
 	}
-	for _, b := range []byte(c.args[2]) {
+	if err := c.setName(c.args[2]); err != nil {
+		return err
+	}
+	return c.ok()
+}
+
+func (s *session) setName(name string) error {
+	for _, b := range []byte(name) {
 		if b < '!' || b > '~' {
 			return errClientName
 		}
 	}
-	name := strings.Clone(c.args[2])
-	c.session.name.Store(&name)
-	return c.ok()
+	name = strings.Clone(name)
+	s.name.Store(&name)
+	return nil
 }
 
 // clientList lists all connections by their ids.

@@ -24,6 +24,7 @@ type session struct {
 	name   atomic.Pointer[string] // CLIENT SETNAME
 	authed bool
 	json   bool
+	resp3  bool // HELLO 3
 
 	follower followerHello // what REPLCONF said, see role.go
 
@@ -90,7 +91,7 @@ func (s *session) AppendError(out []byte, text string) []byte {
 func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]byte, proxy.Verdict) {
 	b := s.node.takeBatch(ctx)
 	s.batch = b
-	b.out = reply.Reply{JSON: s.json, Buf: out}
+	b.out = reply.Reply{JSON: s.json, RESP3: s.resp3, Buf: out}
 	base := len(out)
 
 	done := 0
@@ -108,7 +109,7 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 		}
 	}
 	s.observe()
-	s.json = b.out.JSON
+	s.json, s.resp3 = b.out.JSON, b.out.RESP3
 	verdict, buf := b.verdict, b.out.Buf
 	verdict.Done = done
 	s.batch = nil
@@ -208,8 +209,7 @@ func (s *session) own(e *entry, args []string) {
 // authenticated, or the node has not caught up with its leader, or it needs
 // memory and there is none.
 func (s *session) admit(e *entry, args []string) error {
-	if !s.authed && (e == nil || !e.open) && s.node.opt.Settings.Get(passProperty) != "" &&
-		!strings.EqualFold(args[0], "hello") {
+	if !s.authed && (e == nil || !e.open) && s.node.opt.Settings.Get(passProperty) != "" {
 		return errAuthRequired
 	}
 	if e == nil {
@@ -305,7 +305,7 @@ func (s *session) flushWrites() {
 func (s *session) disown(base int, err error) {
 	b := s.batch
 	old := b.out.Buf
-	fresh := reply.Reply{JSON: b.out.JSON, Buf: append([]byte(nil), old[:base]...)}
+	fresh := reply.Reply{JSON: b.out.JSON, RESP3: b.out.RESP3, Buf: append([]byte(nil), old[:base]...)}
 	start := base
 	for i := range b.answers {
 		a := &b.answers[i]

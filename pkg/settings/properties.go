@@ -23,6 +23,7 @@ const (
 	AnnounceIP      = "replica_announce_ip"
 	AnnouncePort    = "replica_announce_port"
 
+	RESP3           = "resp3"
 	AppendFsync     = "appendfsync"
 	ShrinkMinSize   = "aofshrink-min-size"
 	ShrinkGrowth    = "aofshrink-growth"
@@ -63,6 +64,7 @@ var properties = []*Property{
 	{Name: ReplicaPriority, form: formNumber, check: checkUint(ReplicaPriority)},
 	{Name: AnnounceIP, check: anything},
 	{Name: AnnouncePort, Default: "0", check: checkAnnouncePort},
+	{Name: RESP3, Default: "no", own: true, check: checkYesNo(RESP3)},
 	{Name: AppendFsync, Default: "everysec", own: true, check: checkFsync},
 	{Name: ShrinkMinSize, Default: "64mb", own: true, check: checkSize(ShrinkMinSize)},
 	{Name: ShrinkGrowth, Default: "100", own: true, check: checkUint(ShrinkGrowth)},

@@ -12,6 +12,9 @@ import (
 type Reply struct {
 	// JSON says that the connection chose OUTPUT json.
 	JSON bool
+	// RESP3 says that the connection asked for version 3 of the protocol with
+	// HELLO. What is legal in both versions stays as it is in version 2.
+	RESP3 bool
 	// Buf holds what is ready to be sent, and the answer in progress at its
 	// end.
 	Buf []byte
@@ -74,8 +77,26 @@ func (r *Reply) Object(obj interface{ AppendJSON(dst []byte) []byte }) {
 // Array appends the head of a RESP array of n values.
 func (r *Reply) Array(n int) { r.Buf = redcon.AppendArray(r.Buf, n) }
 
-// Null appends the RESP null bulk string.
-func (r *Reply) Null() { r.Buf = redcon.AppendNull(r.Buf) }
+// Null appends the RESP null: in version 2 the null bulk string.
+func (r *Reply) Null() {
+	if r.RESP3 {
+		r.Buf = append(r.Buf, "_\r\n"...)
+		return
+	}
+	r.Buf = redcon.AppendNull(r.Buf)
+}
+
+// Map appends the head of n pairs of names and values: in version 2 an array of
+// 2n values.
+func (r *Reply) Map(n int) {
+	if r.RESP3 {
+		r.Buf = append(r.Buf, '%')
+		r.Buf = strconv.AppendInt(r.Buf, int64(n), 10)
+		r.Buf = append(r.Buf, "\r\n"...)
+		return
+	}
+	r.Array(2 * n)
+}
 
 // Simple appends s as a RESP simple string.
 func (r *Reply) Simple(s string) { r.Buf = redcon.AppendString(r.Buf, s) }
