@@ -12,6 +12,7 @@ import (
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
 )
 
@@ -34,6 +35,7 @@ type config struct {
 
 	proxy  proxy.Options
 	engine engine.Options
+	hub    pubsub.Options
 }
 
 // propertyFlags are the properties of CONFIG that have a flag.
@@ -78,6 +80,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 func (c *config) limitFlags(f *pflag.FlagSet) {
 	c.proxy.EnsureDefaults()
 	c.engine.EnsureDefaults()
+	c.hub.EnsureDefaults()
 	p := &c.proxy
 	f.IntVar(&p.Limits.MaxArgs, "max-args", p.Limits.MaxArgs, "largest number of arguments of a command")
 	f.Int64Var(&p.Limits.MaxBulk, "max-bulk", p.Limits.MaxBulk, "largest argument, in bytes")
@@ -88,6 +91,10 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 	f.Int64Var(&p.MaxOutput, "max-output", p.MaxOutput, "largest reply, in bytes, that a connection may hold")
 	f.DurationVar(&p.IdleTimeout, "idle-timeout", p.IdleTimeout, "close a connection that is idle for so long; 0 is never")
 	f.DurationVar(&p.WriteTimeout, "write-timeout", p.WriteTimeout, "close a connection that takes no replies for so long")
+	f.Int64Var(&c.hub.MaxBytes, "max-backlog", c.hub.MaxBytes, "messages that may wait for one subscriber, live fence or monitor, in bytes; then it is disconnected")
+	f.IntVar(&c.hub.MaxMessages, "max-backlog-messages", c.hub.MaxMessages, "the same, in messages")
+	f.Int64Var(&c.hub.MaxTotal, "max-backlog-total", c.hub.MaxTotal, "the same for all of them together, in bytes; then the one that holds most is disconnected")
+	f.Int64Var(&c.hub.MaxNames, "max-subscriptions", c.hub.MaxNames, "names of channels and patterns that one connection may be subscribed to, in bytes")
 	f.IntVar(&c.engine.Limits.MaxJSONDepth, "max-json-depth", c.engine.Limits.MaxJSONDepth, "deepest nesting of JSON in an object or field")
 	f.IntVar(&c.engine.Limits.MaxPoints, "max-points", c.engine.Limits.MaxPoints, "largest number of points of a geometry")
 }
@@ -129,7 +136,7 @@ func (c *config) validate() error {
 	if limits := c.checkLimits(); limits != nil {
 		return errors.Join(append(faults, limits...)...)
 	}
-	return errors.Join(append(faults, c.proxy.Validate(), c.engine.Validate())...)
+	return errors.Join(append(faults, c.proxy.Validate(), c.engine.Validate(), c.hub.Validate())...)
 }
 
 // checkLimits lists the limits that are no limits, by their flags.

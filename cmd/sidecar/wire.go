@@ -21,6 +21,7 @@ import (
 	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/node"
 	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
 )
@@ -37,6 +38,7 @@ type sidecar struct {
 	store     *store.Store
 	compactor *compactor.Compactor
 	leader    *leader.Leader
+	hub       *pubsub.Hub
 	node      *node.Node
 	proxy     *proxy.Server
 
@@ -153,9 +155,12 @@ func (s *sidecar) assemble() error {
 	if s.leader, err = leader.New(leader.Options{Log: s.log, ID: id, Logger: s.logger}); err != nil {
 		return err
 	}
+	if s.hub, err = pubsub.NewHub(s.cfg.hub); err != nil {
+		return err
+	}
 	_, port, _ := splitHostPort(reach(s.listeners.client))
 	s.node = node.New(node.Options{
-		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Settings: s.settings,
+		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Settings: s.settings,
 		Follow: s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
 		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})

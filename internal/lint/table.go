@@ -36,6 +36,7 @@ func floors() map[string]float64 {
 		"pkg/replication": 2,
 		"pkg/tile38":      2,
 		"pkg/hooks":       2,
+		"pkg/pubsub":      2,
 		"pkg/settings":    2.5, // reads and writes the options of the packages of floors 1 and 2
 
 		"pkg/leader":   3,

@@ -23,6 +23,7 @@ import (
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
 )
@@ -54,6 +55,7 @@ type config struct {
 	proxy  proxy.Options
 	follow string
 	slice  time.Duration
+	hub    pubsub.Options
 }
 
 // observed collects what Options.Observe hears.
@@ -126,8 +128,10 @@ func serve(t *testing.T, dir string, c config) *server {
 	s.addr = ln.Addr().String()
 	_, port, _ := net.SplitHostPort(s.addr)
 	p, _ := strconv.Atoi(port)
+	hub, err := pubsub.NewHub(c.hub)
+	must(err)
 	s.node = New(Options{
-		Store: s.store, Log: s.log, Compactor: s.shrinker, Leader: lead, Settings: s.settings,
+		Store: s.store, Log: s.log, Compactor: s.shrinker, Leader: lead, Hub: hub, Settings: s.settings,
 		Observe: s.seen.note, Follow: c.follow, ListenPort: p, Logger: logger,
 	})
 	c.proxy.Logger, c.proxy.DrainTimeout = logger, patience

@@ -13,6 +13,7 @@ import (
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
 )
@@ -27,6 +28,7 @@ type Options struct {
 	Log       *aof.Log
 	Compactor *compactor.Compactor
 	Leader    *leader.Leader
+	Hub       *pubsub.Hub
 	Settings  *settings.Settings
 	// Observe hears of every command: a name of the command table or "other",
 	// the time from its start until its answer could be sent, and whether it
@@ -64,6 +66,8 @@ type Node struct {
 	drain   atomic.Bool
 	collect chan struct{} // GC asks for a collection
 	memory  memory
+
+	monitors monitors
 
 	batches sync.Pool // of *batch: an idle session holds none
 

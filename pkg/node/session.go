@@ -167,6 +167,22 @@ func (s *session) one(args []string) {
 		return
 	}
 	s.note(e.name, false, start, time.Since(started))
+	s.show(e, args, start)
+}
+
+// show tells the monitors of a command whose answer has just been noted and
+// begins at start.
+func (s *session) show(e *entry, args []string, start int) {
+	if s.node.monitors.n.Load() == 0 {
+		return
+	}
+	a := s.batch.answers[len(s.batch.answers)-1]
+	name := e.name
+	if name == "timeout" && len(args) > 2 { // the command that it bounds is shown
+		args = args[2:]
+		name = strings.ToLower(args[0])
+	}
+	s.node.show(s.addr(), name, args, a.failed, s.batch.out.Buf[start:])
 }
 
 // returns says whether a write may be one that answers an object (SET and FSET
@@ -197,12 +213,16 @@ func (s *session) own(e *entry, args []string) {
 	if err := e.run(c); err != nil {
 		out.Buf = out.Buf[:start]
 		s.fail(e, args, err)
+		if e.name != "timeout" { // else the command that it bounds was not reached
+			s.show(e, args, start)
+		}
 		return
 	}
 	if !c.finished {
 		out.Finish(start, time.Since(started))
 	}
 	s.note(e.name, c.wrote, start, time.Since(started))
+	s.show(e, args, start)
 }
 
 // admit says why a command may not run: it is unknown, or the client has not
@@ -294,6 +314,10 @@ func (s *session) flushWrites() {
 		b.answers = append(b.answers, answer{
 			name: w.Request.Name, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
 		})
+		if s.node.monitors.n.Load() > 0 {
+			a := &b.answers[len(b.answers)-1]
+			s.node.show(s.addr(), a.name, w.Request.Args, a.failed, b.out.Buf[start:w.End])
+		}
 		start = w.End
 	}
 	clear(b.writes) // an idle connection keeps no values alive

@@ -85,6 +85,9 @@ func (c *Conn) BatchOutput() int64 { return c.srv.opts.BatchOutput }
 // MaxOutput is Options.MaxOutput, in bytes.
 func (c *Conn) MaxOutput() int64 { return c.srv.opts.MaxOutput }
 
+// WriteTimeout is Options.WriteTimeout.
+func (c *Conn) WriteTimeout() time.Duration { return c.srv.opts.WriteTimeout }
+
 // Kill ends the connection at once: a command that is being carried out has its
 // context ended, and replies that have not been sent are dropped. A session that
 // wants to end its own connection sets Verdict.Close, which sends the reply.

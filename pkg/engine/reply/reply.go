@@ -61,6 +61,9 @@ func (r *Reply) Member(name string) {
 	r.Buf = append(r.Buf, '"', ':')
 }
 
+// Decimal appends n to a JSON answer.
+func (r *Reply) Decimal(n int) { r.Buf = strconv.AppendInt(r.Buf, int64(n), 10) }
+
 // String appends s as a JSON string.
 func (r *Reply) String(s string) { r.Buf = gjson.AppendJSONString(r.Buf, s) }
 
@@ -84,6 +87,18 @@ func (r *Reply) Null() {
 		return
 	}
 	r.Buf = redcon.AppendNull(r.Buf)
+}
+
+// Push appends the head of a message of n values that no command asked for: in
+// version 2 an array.
+func (r *Reply) Push(n int) {
+	if r.RESP3 {
+		r.Buf = append(r.Buf, '>')
+		r.Buf = strconv.AppendInt(r.Buf, int64(n), 10)
+		r.Buf = append(r.Buf, "\r\n"...)
+		return
+	}
+	r.Array(n)
 }
 
 // Map appends the head of n pairs of names and values: in version 2 an array of
