@@ -18,6 +18,7 @@ func (s *sidecar) makeMetrics() error {
 			Replication: s.replicationSource,
 			Compaction:  s.compactionSource,
 			Connections: s.connectionSource,
+			Messages:    s.messageSource,
 			Data:        s.dataSource,
 			Collections: s.collections,
 			Server:      s.serverSource,
@@ -78,6 +79,14 @@ func (s *sidecar) replicationSource() metrics.Replication {
 func (s *sidecar) compactionSource() metrics.Compaction {
 	st := s.compactor.Stats()
 	return metrics.Compaction{Running: st.Running, Failures: st.Failures, Cause: string(st.Decision.Cause)}
+}
+
+func (s *sidecar) messageSource() metrics.Messages {
+	st := s.hub.Stats()
+	return metrics.Messages{
+		Listeners: st.Listeners, Waiting: st.Waiting, Slow: st.Slow,
+		Published: st.Published, Delivered: st.Delivered,
+	}
 }
 
 func (s *sidecar) connectionSource() metrics.Connections {

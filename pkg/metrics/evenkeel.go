@@ -24,6 +24,10 @@ type evenkeel struct {
 	followers, maxLag, sent                      *prometheus.Desc
 	compacting, failures, cause                  *prometheus.Desc
 	connections, accepted, rejected              *prometheus.Desc
+	listeners, waiting, slow                     *prometheus.Desc
+	published, delivered                         *prometheus.Desc
+	queued, queuedBytes, oldest                  *prometheus.Desc
+	hookDelivered, hookFailed, hookDropped       *prometheus.Desc
 	objects, collections, hooks, expired, weight *prometheus.Desc
 	info                                         *prometheus.Desc
 }
@@ -69,6 +73,19 @@ func newEvenkeel(o Options, cs *commands) *evenkeel {
 		connections: d("connections", "Open client connections."),
 		accepted:    d("connections_accepted_total", "Client connections accepted."),
 		rejected:    d("connections_rejected_total", "Client connections turned away, by reason.", "reason"),
+
+		listeners: d("listeners", "Connections that are told of things: subscribers, live fences and monitors."),
+		waiting:   d("listeners_waiting_bytes", "Messages that wait to be sent to such connections."),
+		slow:      d("listeners_slow_total", "Such connections that were ended because too much waited for them."),
+		published: d("messages_published_total", "Messages published to channels."),
+		delivered: d("messages_delivered_total", "Messages handed to subscribers."),
+
+		queued:        d("hook_queue_messages", "Messages that wait to be delivered to webhooks."),
+		queuedBytes:   d("hook_queue_bytes", "The same in bytes."),
+		oldest:        d("hook_queue_oldest_seconds", "Age of the oldest of them."),
+		hookDelivered: d("hook_messages_delivered_total", "Messages delivered to webhooks."),
+		hookFailed:    d("hook_attempts_failed_total", "Attempts at a delivery that failed."),
+		hookDropped:   d("hook_messages_dropped_total", "Messages that will not be delivered, by reason.", "reason"),
 
 		objects:     d("objects", "Objects in all collections."),
 		collections: d("collections", "Collections."),
@@ -141,6 +158,7 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 			out.counter(e.rejected, r.Count, text(r.Reason))
 		}
 	}
+	e.collectMessages(out)
 	if from.Data != nil {
 		d := from.Data()
 		out.gauge(e.objects, float64(d.Objects))
@@ -152,6 +170,28 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 	if from.Server != nil {
 		s := from.Server()
 		out.gauge(e.info, 1, text(s.ID), text(s.Build))
+	}
+}
+
+func (e *evenkeel) collectMessages(out sink) {
+	if e.opts.Sources.Messages != nil {
+		m := e.opts.Sources.Messages()
+		out.gauge(e.listeners, float64(m.Listeners))
+		out.gauge(e.waiting, float64(m.Waiting))
+		out.counter(e.slow, m.Slow)
+		out.counter(e.published, m.Published)
+		out.counter(e.delivered, m.Delivered)
+	}
+	if e.opts.Sources.Hooks != nil {
+		h := e.opts.Sources.Hooks()
+		out.gauge(e.queued, float64(h.Queued))
+		out.gauge(e.queuedBytes, float64(h.QueuedBytes))
+		out.gauge(e.oldest, h.Oldest.Seconds())
+		out.counter(e.hookDelivered, h.Delivered)
+		out.counter(e.hookFailed, h.Failed)
+		for _, d := range h.Dropped {
+			out.counter(e.hookDropped, d.Count, text(d.Reason))
+		}
 	}
 }
 

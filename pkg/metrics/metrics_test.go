@@ -72,6 +72,10 @@ func fullSources() Sources {
 		},
 		Compaction:  func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
 		Connections: func() Connections { return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}} },
+		Messages:    func() Messages { return Messages{Listeners: 2, Waiting: 77, Published: 20, Delivered: 30, Slow: 1} },
+		Hooks: func() Hooks {
+			return Hooks{Queued: 3, QueuedBytes: 333, Oldest: 1500 * time.Millisecond, Delivered: 9, Failed: 4, Dropped: []Rejected{{"age", 5}}}
+		},
 		Data: func() Data {
 			return Data{Objects: 5, Points: 4, Strings: 1, WeightBytes: 86, Collections: 2, Hooks: 1, Expired: 6, Messages: 8}
 		},
@@ -155,6 +159,17 @@ func TestValues(t *testing.T) {
 		`evenkeel_replication_resyncs_total{kind="full"}`:                     1,
 		`evenkeel_connections`:                                                3,
 		`evenkeel_connections_rejected_total{reason="limit"}`:                 4,
+		`evenkeel_listeners`:                                                  2,
+		`evenkeel_listeners_waiting_bytes`:                                    77,
+		`evenkeel_listeners_slow_total`:                                       1,
+		`evenkeel_messages_published_total`:                                   20,
+		`evenkeel_messages_delivered_total`:                                   30,
+		`evenkeel_hook_queue_messages`:                                        3,
+		`evenkeel_hook_queue_bytes`:                                           333,
+		`evenkeel_hook_queue_oldest_seconds`:                                  1.5,
+		`evenkeel_hook_messages_delivered_total`:                              9,
+		`evenkeel_hook_attempts_failed_total`:                                 4,
+		`evenkeel_hook_messages_dropped_total{reason="age"}`:                  5,
 		`evenkeel_expired_objects_total`:                                      6,
 		`tile38_aof_size_bytes`:                                               140,
 		`tile38_collection_points{col="fleet"}`:                               4,

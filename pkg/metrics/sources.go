@@ -14,6 +14,8 @@ type Sources struct {
 	Replication func() Replication
 	Compaction  func() Compaction
 	Connections func() Connections
+	Messages    func() Messages
+	Hooks       func() Hooks
 	Data        func() Data
 	Collections iter.Seq[Collection] // all collections, in any order
 	Server      func() Server
@@ -83,6 +85,25 @@ type Connections struct {
 type Rejected struct {
 	Reason string // one of a few fixed words
 	Count  uint64
+}
+
+// Messages are what fences and publishers send to connections.
+type Messages struct {
+	Listeners int    // subscribers, live fences and monitors
+	Waiting   int64  // bytes that wait to be sent to them
+	Published uint64 // by PUBLISH and by channels
+	Delivered uint64 // to subscribers
+	Slow      uint64 // listeners that were disconnected because too much waited for them
+}
+
+// Hooks is the queue of messages for webhooks.
+type Hooks struct {
+	Queued      int64 // messages
+	QueuedBytes int64
+	Oldest      time.Duration // age of the oldest; 0 when none waits
+	Delivered   uint64
+	Failed      uint64     // attempts
+	Dropped     []Rejected // messages, each reason once
 }
 
 // Data is what the engine holds.
