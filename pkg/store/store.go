@@ -154,7 +154,19 @@ func (s *Store) Stats() Stats {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	s.eng.State().Scan("", func(c *collection.Collection) bool {
+	st.count(s.eng.State())
+	return st
+}
+
+// Count returns the numbers of a state, without the counts since the start.
+func Count(state *collection.State) Stats {
+	var st Stats
+	st.count(state)
+	return st
+}
+
+func (st *Stats) count(state *collection.State) {
+	state.Scan("", func(c *collection.Collection) bool {
 		st.Collections++
 		st.Objects += c.Len()
 		st.Texts += c.Texts()
@@ -162,7 +174,7 @@ func (s *Store) Stats() Stats {
 		st.ContentBytes += int64(c.Weight())
 		return true
 	})
-	s.eng.State().ScanHooks(func(hk *collection.Hook) bool {
+	state.ScanHooks(func(hk *collection.Hook) bool {
 		if hk.Channel {
 			st.Channels++
 		} else {
@@ -170,5 +182,4 @@ func (s *Store) Stats() Stats {
 		}
 		return true
 	})
-	return st
 }
