@@ -38,7 +38,9 @@ type session struct {
 type batch struct {
 	ctx     context.Context
 	out     reply.Reply
+	req     command.Request // of the read under way
 	started time.Time
+	begun   time.Duration // after started: when the command under way began
 	answers []answer
 	writes  []store.Write // consecutive data writes, not yet carried out
 	offset  int64         // the log must be committed up to here before out is sent
@@ -157,16 +159,15 @@ func (s *session) one(args []string) {
 		s.own(e, args)
 		return
 	}
-	started := time.Now()
 	start := len(b.out.Buf)
-	req := command.Request{Args: args, Name: e.name, Pause: s.pause}
-	s.node.opt.Store.Read(e.spec, &req, &b.out)
+	b.req = command.Request{Args: args, Name: e.name, Pause: s.pause}
+	s.node.opt.Store.Read(e.spec, &b.req, &b.out)
 	if err := s.checkOutput(); err != nil {
 		b.out.Buf = b.out.Buf[:start]
 		s.fail(e, args, err)
 		return
 	}
-	s.note(e.name, false, start, time.Since(started))
+	s.note(e.name, false, start, b.lap())
 	s.show(e, args, start)
 }
 
@@ -183,6 +184,14 @@ func (s *session) show(e *entry, args []string, start int) {
 		name = strings.ToLower(args[0])
 	}
 	s.node.show(s.addr(), name, args, a.failed, s.batch.out.Buf[start:])
+}
+
+// lap returns how long the command under way took. The next one begins now, so
+// that the clock is looked at once a command.
+func (b *batch) lap() time.Duration {
+	began := b.begun
+	b.begun = time.Since(b.started)
+	return b.begun - began
 }
 
 // returns says whether a write may be one that answers an object (SET and FSET
@@ -206,8 +215,8 @@ func (s *session) checkOutput() error {
 
 // own carries out one of the node's own commands.
 func (s *session) own(e *entry, args []string) {
-	out := &s.batch.out
-	started := time.Now()
+	b := s.batch
+	out := &b.out
 	start := len(out.Buf)
 	c := &call{session: s, args: args, name: e.name, out: out}
 	if err := e.run(c); err != nil {
@@ -218,10 +227,11 @@ func (s *session) own(e *entry, args []string) {
 		}
 		return
 	}
+	took := b.lap()
 	if !c.finished {
-		out.Finish(start, time.Since(started))
+		out.Finish(start, took)
 	}
-	s.note(e.name, c.wrote, start, time.Since(started))
+	s.note(e.name, c.wrote, start, took)
 	s.show(e, args, start)
 }
 
@@ -269,7 +279,7 @@ func (s *session) fail(e *entry, args []string, err error) {
 		b.out.Fail(strings.ToLower(args[0]), err)
 	}
 	b.out.Finish(start, 0)
-	s.note(name, false, start, 0)
+	s.note(name, false, start, b.lap())
 	b.answers[len(b.answers)-1].failed = true
 }
 
@@ -322,6 +332,7 @@ func (s *session) flushWrites() {
 	}
 	clear(b.writes) // an idle connection keeps no values alive
 	b.writes = b.writes[:0]
+	b.lap() // their time is the pipeline's
 }
 
 // disown replaces the answers of the pipeline's writes by err: they are
@@ -351,11 +362,14 @@ func (s *session) disown(base int, err error) {
 // committed, so its time is the pipeline's.
 func (s *session) observe() {
 	b := s.batch
-	all := time.Since(b.started)
+	var all time.Duration
 	for i := range b.answers {
 		a := &b.answers[i]
 		d := a.elapsed
 		if a.write {
+			if all == 0 {
+				all = time.Since(b.started)
+			}
 			d = all
 		}
 		s.node.opt.Observe(a.name, d, a.failed)
