@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine"
+	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
@@ -36,6 +38,7 @@ type config struct {
 	proxy  proxy.Options
 	engine engine.Options
 	hub    pubsub.Options
+	hooks  hooks.Options
 }
 
 // propertyFlags are the properties of CONFIG that have a flag.
@@ -81,6 +84,7 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 	c.proxy.EnsureDefaults()
 	c.engine.EnsureDefaults()
 	c.hub.EnsureDefaults()
+	c.hooks.EnsureDefaults()
 	p := &c.proxy
 	f.IntVar(&p.Limits.MaxArgs, "max-args", p.Limits.MaxArgs, "largest number of arguments of a command")
 	f.Int64Var(&p.Limits.MaxBulk, "max-bulk", p.Limits.MaxBulk, "largest argument, in bytes")
@@ -91,6 +95,16 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 	f.Int64Var(&p.MaxOutput, "max-output", p.MaxOutput, "largest reply, in bytes, that a connection may hold")
 	f.DurationVar(&p.IdleTimeout, "idle-timeout", p.IdleTimeout, "close a connection that is idle for so long; 0 is never")
 	f.DurationVar(&p.WriteTimeout, "write-timeout", p.WriteTimeout, "close a connection that takes no replies for so long")
+	f.Int64Var(&c.hooks.MaxBytes, "hook-queue-size", c.hooks.MaxBytes, "messages that may wait for webhooks, in bytes; then the oldest of the hook that holds most are dropped")
+	f.DurationVar(&c.hooks.MaxAge, "hook-queue-age", c.hooks.MaxAge, "how long a message may wait for its webhook; an older one is dropped")
+	f.Int64Var(&c.hooks.MaxMessage, "max-hook-message", c.hooks.MaxMessage, "largest message for a webhook, in bytes")
+	f.Int64Var(&c.hooks.MaxPending, "hook-max-pending", c.hooks.MaxPending, "messages for webhooks that are kept in memory while the disk does not take them, in bytes")
+	f.Int64Var(&c.hooks.MaxMemory, "hook-memory", c.hooks.MaxMemory, "messages for webhooks that are kept in memory so that they need not be read again, in bytes")
+	f.IntVar(&c.hooks.MaxSenders, "hook-senders", c.hooks.MaxSenders, "webhooks that are served at the same time")
+	f.DurationVar(&c.hooks.Timeout, "hook-timeout", c.hooks.Timeout, "how long one attempt to deliver to a webhook may take")
+	f.DurationVar(&c.hooks.RetryMax, "hook-retry-max", c.hooks.RetryMax, "longest pause between two attempts; it begins with 100 ms")
+	f.DurationVar(&c.engine.Script.MaxTime, "script-timeout", c.engine.Script.MaxTime, "how long a script may run")
+	f.Int64Var(&c.engine.Script.MaxMemory, "script-memory", c.engine.Script.MaxMemory, "memory that a script may allocate, in bytes")
 	f.Int64Var(&c.hub.MaxBytes, "max-backlog", c.hub.MaxBytes, "messages that may wait for one subscriber, live fence or monitor, in bytes; then it is disconnected")
 	f.IntVar(&c.hub.MaxMessages, "max-backlog-messages", c.hub.MaxMessages, "the same, in messages")
 	f.Int64Var(&c.hub.MaxTotal, "max-backlog-total", c.hub.MaxTotal, "the same for all of them together, in bytes; then the one that holds most is disconnected")
@@ -101,6 +115,7 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 
 // validate lists every fault of the flags.
 func (c *config) validate() error {
+	c.hooks.Dir = filepath.Join(c.dataDir, "hooks")
 	var faults []error
 	for _, a := range []struct{ flag, addr string }{
 		{"--listen", c.listen}, {"--probe-listen", c.probeListen}, {"--admin-listen", c.adminListen},
@@ -136,7 +151,7 @@ func (c *config) validate() error {
 	if limits := c.checkLimits(); limits != nil {
 		return errors.Join(append(faults, limits...)...)
 	}
-	return errors.Join(append(faults, c.proxy.Validate(), c.engine.Validate(), c.hub.Validate())...)
+	return errors.Join(append(faults, c.proxy.Validate(), c.engine.Validate(), c.hub.Validate(), c.hooks.Validate())...)
 }
 
 // checkLimits lists the limits that are no limits, by their flags.

@@ -56,6 +56,7 @@ func run(ctx context.Context, c *config, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.closeLog()) }()
+	defer func() { err = errors.Join(err, s.stopHooks()) }()
 	if err := s.assemble(); err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (s *sidecar) shutdown(stopWork context.CancelFunc) error {
 	err := s.leader.Close()
 	stopWork()
 	s.parts.Wait()
-	return err // run closes the log
+	return err // run closes the queue of hooks and the log
 }
 
 // closeLog syncs and closes the log, once.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"maps"
+	"slices"
+
 	"evenkeel/internal/fsx"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/metrics"
@@ -19,6 +22,7 @@ func (s *sidecar) makeMetrics() error {
 			Compaction:  s.compactionSource,
 			Connections: s.connectionSource,
 			Messages:    s.messageSource,
+			Hooks:       s.hookSource,
 			Data:        s.dataSource,
 			Collections: s.collections,
 			Server:      s.serverSource,
@@ -87,6 +91,21 @@ func (s *sidecar) messageSource() metrics.Messages {
 		Listeners: st.Listeners, Waiting: st.Waiting, Slow: st.Slow,
 		Published: st.Published, Delivered: st.Delivered,
 	}
+}
+
+func (s *sidecar) hookSource() metrics.Hooks {
+	st := s.hooks.Stats()
+	h := metrics.Hooks{Queued: st.Waiting, QueuedBytes: st.Bytes, Oldest: st.Oldest}
+	for _, n := range st.Delivered {
+		h.Delivered += n
+	}
+	for _, n := range st.Failed {
+		h.Failed += n
+	}
+	for _, reason := range slices.Sorted(maps.Keys(st.Dropped)) {
+		h.Dropped = append(h.Dropped, metrics.Rejected{Reason: reason, Count: st.Dropped[reason]})
+	}
+	return h
 }
 
 func (s *sidecar) connectionSource() metrics.Connections {

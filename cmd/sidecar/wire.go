@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"evenkeel/pkg/admin"
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/node"
@@ -39,6 +41,7 @@ type sidecar struct {
 	compactor *compactor.Compactor
 	leader    *leader.Leader
 	hub       *pubsub.Hub
+	hooks     *hooks.Queue
 	node      *node.Node
 	proxy     *proxy.Server
 
@@ -100,6 +103,7 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	if err := s.cfg.override(s.settings); err != nil {
 		return errors.Join(err, s.closeLog())
 	}
+	s.cfg.engine.Seed, s.cfg.engine.Script.Now = rand.Uint64(), time.Now
 	started := time.Now()
 	s.store, err = store.Open(ctx, store.Options{
 		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice, CompactCPU: s.cfg.compactCPU,
@@ -158,12 +162,19 @@ func (s *sidecar) assemble() error {
 	if s.hub, err = pubsub.NewHub(s.cfg.hub); err != nil {
 		return err
 	}
+	if err := s.openHooks(); err != nil {
+		return err
+	}
 	_, port, _ := splitHostPort(reach(s.listeners.client))
 	s.node = node.New(node.Options{
-		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Settings: s.settings,
-		Follow: s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
+		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Hooks: s.hooks,
+		Settings: s.settings,
+		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
 		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})
+	if err := s.hooks.Start(); err != nil {
+		return fmt.Errorf("queue of hook messages: %w", err)
+	}
 	o := s.cfg.proxy
 	o.Logger, o.DrainTimeout = s.logger, s.cfg.drainTimeout
 	if s.proxy, err = proxy.New(o, s.node); err != nil {
@@ -178,11 +189,37 @@ func (s *sidecar) assemble() error {
 	return nil
 }
 
+// openHooks opens the queue of messages for webhooks.
+func (s *sidecar) openHooks() (err error) {
+	o := s.cfg.hooks
+	o.Local, o.Logger = s.hub, s.logger
+	o.Fsync, _ = aof.ParseFsyncPolicy(s.settings.Get(settings.AppendFsync)) // watchSettings says so, too
+	if s.hooks, err = hooks.Open(o); err != nil {
+		return fmt.Errorf("queue of hook messages: %w", err)
+	}
+	return nil
+}
+
+// stopHooks ends the delivery to webhooks; what waits is delivered after the
+// next start.
+func (s *sidecar) stopHooks() error {
+	if s.hooks == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
+	defer cancel()
+	if err := s.hooks.Stop(ctx); err != nil {
+		return fmt.Errorf("stop the queue of hook messages: %w", err)
+	}
+	return nil
+}
+
 // watchSettings makes CONFIG SET work at once.
 func (s *sidecar) watchSettings() {
 	s.settings.Watch(settings.AppendFsync, func(v string) {
 		if p, err := aof.ParseFsyncPolicy(v); err == nil {
 			s.log.SetFsync(p)
+			s.hooks.SetFsync(p)
 		}
 	})
 	s.settings.Watch(settings.ReplBacklogSize, func(v string) {

@@ -30,17 +30,27 @@ var (
 // ownCommands is the table of the node's own commands.
 func ownCommands() []*entry {
 	return []*entry{
-		{name: "ping", run: (*call).ping, open: true, free: true},
-		{name: "echo", run: (*call).ping, open: true, free: true},
+		{name: "ping", run: (*call).ping, open: true, free: true, timeless: true},
+		{name: "echo", run: (*call).ping, open: true, free: true, timeless: true},
 		{name: "output", run: (*call).output, open: true, free: true},
 		{name: "auth", run: (*call).auth, open: true, free: true},
-		{name: "hello", run: (*call).hello, open: true, free: true},
+		{name: "hello", run: (*call).hello, open: true, free: true, timeless: true},
 		{name: "publish", run: (*call).publish},
 		{name: "subscribe", run: (*call).subscribe},
 		{name: "psubscribe", run: (*call).subscribe},
 		{name: "monitor", run: (*call).monitor},
-		{name: "quit", run: (*call).quit, open: true, free: true},
-		{name: "timeout", run: (*call).timeout},
+		{name: "quit", run: (*call).quit, open: true, free: true, timeless: true},
+		{name: "timeout", run: (*call).timeout, timeless: true},
+		{name: "script", run: (*call).script, free: true},
+		{name: "script load", run: (*call).script, free: true},
+		{name: "script exists", run: (*call).script, free: true},
+		{name: "script flush", run: (*call).script, free: true},
+		{name: "eval", run: (*call).eval, free: true},
+		{name: "evalsha", run: (*call).eval, free: true},
+		{name: "evalro", run: (*call).evalRO},
+		{name: "evalrosha", run: (*call).evalRO},
+		{name: "evalna", run: (*call).evalNA, free: true},
+		{name: "evalnasha", run: (*call).evalNA, free: true},
 		{name: "client", run: (*call).client, free: true},
 		{name: "config", run: (*call).config, free: true},
 		{name: "readonly", run: (*call).readonly, free: true},
@@ -148,13 +158,41 @@ func (c *call) timeout() error {
 		return reply.InvalidArgument(c.args[1])
 	}
 	inner := c.node.lookup(c.args[2])
-	if inner == nil || inner.spec == nil && !inner.write {
+	if inner == nil || inner.timeless {
 		return unknownCommand(c.args[2])
 	}
 	if inner.write && inner.name != "jdel" { // Tile38 takes JDEL for a read
 		return reply.Plain("timeout not supported for '" + inner.name + "'")
 	}
-	return c.bounded(inner, time.Duration(min(secs, 1e9)*float64(time.Second)))
+	if inner.spec != nil {
+		return c.bounded(inner, secsDuration(secs))
+	}
+	if err := c.admit(inner, c.args[2:]); err != nil {
+		return err
+	}
+	c.args, c.name = c.args[2:], inner.name
+	c.bound = pauseUntil(c.batch.started.Add(secsDuration(secs)), nil)
+	return inner.run(c)
+}
+
+// secsDuration is a duration in seconds, within bounds.
+func secsDuration(secs float64) time.Duration {
+	return time.Duration(min(secs, 1e9) * float64(time.Second))
+}
+
+// pauseUntil returns what fails from end on, or with outer, which may be nil.
+func pauseUntil(end time.Time, outer func() error) func() error {
+	return func() error {
+		if outer != nil {
+			if err := outer(); err != nil {
+				return err
+			}
+		}
+		if !time.Now().Before(end) {
+			return errTimeout
+		}
+		return nil
+	}
 }
 
 // bounded carries out a data command within d.
@@ -169,16 +207,7 @@ func (c *call) bounded(e *entry, d time.Duration) error {
 		}
 		return nil
 	}
-	end := b.started.Add(d)
-	req.Pause = func() error {
-		if err := c.pause(); err != nil {
-			return err
-		}
-		if !time.Now().Before(end) {
-			return errTimeout
-		}
-		return nil
-	}
+	req.Pause = pauseUntil(b.started.Add(d), c.pause)
 	if err := req.Pause(); err != nil {
 		return err
 	}
@@ -324,16 +353,4 @@ func (c *call) clientKill() error {
 		}
 	}
 	return errNoClient
-}
-
-// errNoFences refuses new hooks and channels: a fence that never fires would be
-// worse than none. Those of an adopted log or of a leader are kept.
-var errNoFences = reply.Plain("fences are not served by this version; hooks and channels of an adopted log are kept but do not fire")
-
-// noFences is SETHOOK and SETCHAN.
-func (c *call) noFences() error {
-	if err := c.node.opt.Store.Refusal(); err != nil {
-		return err
-	}
-	return errNoFences
 }

@@ -56,8 +56,6 @@ func TestTalk(t *testing.T) {
 		{"CLIENT KILL nosuch 1", "-ERR wrong number of arguments for 'client' command", `{"ok":false,"err":"invalid number of arguments"}`},
 		{"CLIENT KILL id 0", "-ERR No such client", `{"ok":false,"err":"No such client"}`},
 		{"CLIENT KILL 1.2.3.4:5", "-ERR No such client", `{"ok":false,"err":"No such client"}`},
-		{"SETHOOK h http://x NEARBY k FENCE POINT 1 1 1", "-ERR " + errNoFences.JSON, `{"ok":false,"err":"` + errNoFences.JSON + `"}`},
-		{"SETCHAN c NEARBY k FENCE POINT 1 1 1", "-ERR " + errNoFences.JSON, `{"ok":false,"err":"` + errNoFences.JSON + `"}`},
 		{"HEALTHZ", "+OK", `{"ok":true}`},
 		{"HEALTHZ x", "-ERR wrong number of arguments for 'healthz' command", `{"ok":false,"err":"invalid number of arguments"}`},
 		{"GC", "+OK", `{"ok":true}`},

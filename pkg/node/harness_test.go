@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"evenkeel/internal/fsx"
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/pubsub"
@@ -56,6 +58,7 @@ type config struct {
 	follow string
 	slice  time.Duration
 	hub    pubsub.Options
+	hooks  hooks.Options
 }
 
 // observed collects what Options.Observe hears.
@@ -130,14 +133,18 @@ func serve(t *testing.T, dir string, c config) *server {
 	p, _ := strconv.Atoi(port)
 	hub, err := pubsub.NewHub(c.hub)
 	must(err)
+	c.hooks.FS, c.hooks.Dir, c.hooks.Fsync, c.hooks.Local, c.hooks.Logger = c.fs, filepath.Join(dir, "hooks"), aof.FsyncNo, hub, logger
+	queue, err := hooks.Open(c.hooks)
+	must(err)
 	s.node = New(Options{
-		Store: s.store, Log: s.log, Compactor: s.shrinker, Leader: lead, Hub: hub, Settings: s.settings,
+		Store: s.store, Log: s.log, Compactor: s.shrinker, Leader: lead, Hub: hub, Hooks: queue, Settings: s.settings,
 		Observe: s.seen.note, Follow: c.follow, ListenPort: p, Logger: logger,
 	})
 	c.proxy.Logger, c.proxy.DrainTimeout = logger, patience
 	front, err := proxy.New(c.proxy, s.node)
 	must(err)
 	s.node.Attach(front)
+	must(queue.Start())
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
@@ -162,6 +169,9 @@ func serve(t *testing.T, dir string, c config) *server {
 		}
 		cancel()
 		parts.Wait()
+		if err := queue.Stop(bounded); err != nil {
+			t.Errorf("stop the queue of hooks: %v", err)
+		}
 		if tails := s.log.Stats().Tails; tails != 0 {
 			t.Errorf("%d readers of the log were not closed", tails)
 		}

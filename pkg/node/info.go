@@ -16,6 +16,7 @@ import (
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/settings"
+	"evenkeel/pkg/store"
 )
 
 // serverStats is SERVER [EXT].
@@ -27,9 +28,13 @@ func (c *call) serverStats() error {
 		}
 		ext = true
 	}
-	m := c.node.basicStats()
+	counts := c.node.opt.Store.Stats
+	if c.counts != nil {
+		counts = c.counts
+	}
+	m := c.node.basicStats(counts())
 	if ext {
-		m = c.node.extStats()
+		m = c.node.extStats(counts())
 	}
 	names := slices.Sorted(maps.Keys(m))
 	if !c.out.JSON {
@@ -68,10 +73,9 @@ func (c *call) object(m map[string]any, names []string) {
 }
 
 // basicStats are the members of SERVER.
-func (n *Node) basicStats() map[string]any {
+func (n *Node) basicStats(st store.Stats) map[string]any {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	st := n.opt.Store.Stats()
 	maxHeap, _ := settings.Bytes(n.opt.Settings.Get(settings.MaxMemory))
 	avg := 0
 	if st.Points > 0 {
@@ -116,7 +120,7 @@ func threads() int {
 }
 
 // extStats are the members of SERVER EXT.
-func (n *Node) extStats() map[string]any {
+func (n *Node) extStats(st store.Stats) map[string]any {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	m := map[string]any{
@@ -149,13 +153,13 @@ func (n *Node) extStats() map[string]any {
 		"sys_bytes":            mem.Sys,
 		"sys_cpus":             runtime.NumCPU(),
 	}
-	n.tileStats(m)
+	n.tileStats(m, st)
 	return m
 }
 
 // tileStats adds what SERVER EXT says beside the runtime's numbers.
-func (n *Node) tileStats(m map[string]any) {
-	basic := n.basicStats()
+func (n *Node) tileStats(m map[string]any, st store.Stats) {
+	basic := n.basicStats(st)
 	for _, name := range []string{
 		"aof_size", "http_transport", "id", "in_memory_size", "max_heap_size", "num_collections",
 		"num_hooks", "num_objects", "num_points", "num_strings", "pid", "pointer_size", "read_only", "version",
@@ -171,7 +175,7 @@ func (n *Node) tileStats(m map[string]any) {
 	m["tile38_cluster_enabled"] = false
 	m["tile38_connected_clients"] = n.server.Stats().Current
 	m["tile38_connected_slaves"] = len(n.opt.Leader.Followers())
-	m["tile38_expired_keys"] = n.opt.Store.Stats().Expired
+	m["tile38_expired_keys"] = st.Expired
 	m["tile38_num_hook_groups"] = 0
 	m["tile38_num_object_groups"] = 0
 	m["tile38_total_commands_processed"] = n.commands.Load()

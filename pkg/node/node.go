@@ -11,6 +11,7 @@ import (
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/pubsub"
@@ -29,6 +30,7 @@ type Options struct {
 	Compactor *compactor.Compactor
 	Leader    *leader.Leader
 	Hub       *pubsub.Hub
+	Hooks     *hooks.Queue
 	Settings  *settings.Settings
 	// Observe hears of every command: a name of the command table or "other",
 	// the time from its start until its answer could be sent, and whether it
@@ -68,6 +70,7 @@ type Node struct {
 	memory  memory
 
 	monitors monitors
+	events   events
 
 	batches sync.Pool // of *batch: an idle session holds none
 
@@ -93,6 +96,9 @@ type entry struct {
 	open  bool // allowed before AUTH
 	free  bool // allowed while a follower has not yet caught up
 	grows bool // refused over maxmemory
+	// timeless commands cannot be bounded by TIMEOUT, and live ones may ask for a
+	// live fence.
+	timeless, live bool
 }
 
 var _ proxy.Backend = (*Node)(nil)
@@ -113,13 +119,13 @@ func New(opt Options) *Node {
 	for _, spec := range opt.Store.Commands() {
 		// As in Tile38 it is these two that need memory.
 		grows := spec.Name == "set" || spec.Name == "fset"
-		n.add(&entry{name: spec.Name, spec: spec, write: spec.Write != nil, grows: grows})
-	}
-	for _, name := range []string{"sethook", "setchan"} {
-		n.add(&entry{name: name, run: (*call).noFences, write: true})
+		fence := spec.Name == "nearby" || spec.Name == "within" || spec.Name == "intersects"
+		n.add(&entry{name: spec.Name, spec: spec, write: spec.Write != nil, grows: grows, live: fence})
 	}
 	opt.Settings.Watch(settings.MaxMemory, n.memory.setLimit)
+	n.events.hub, n.events.queue = opt.Hub, opt.Hooks
 	n.role.init(n)
+	opt.Store.Attach(&n.events)
 	return n
 }
 

@@ -193,11 +193,14 @@ func (r *role) stop() {
 	r.fol, r.cancel, r.done = nil, nil, nil
 }
 
-// refuse tells the store what to answer to writes of clients. The change lock
+// refuse tells the store what to answer to writes of clients, and the queue of
+// webhooks whether it delivers. The change lock
 // is held, but at the beginning.
 func (r *role) refuse() {
+	following := r.leader() != ""
+	r.node.events.role(following)
 	switch {
-	case r.leader() != "":
+	case following:
 		r.node.opt.Store.Refuse(errNotLeader)
 	case r.node.opt.Settings.ReadOnly():
 		r.node.opt.Store.Refuse(errReadOnly)

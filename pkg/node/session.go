@@ -65,6 +65,9 @@ type call struct {
 
 	finished bool // the answer is complete as it stands in out
 	wrote    bool // the answer must wait for the log
+
+	bound  func() error       // of TIMEOUT; nil: none
+	counts func() store.Stats // nil: those of the store
 }
 
 // handler carries out a command; its error is the answer.
@@ -160,6 +163,16 @@ func (s *session) one(args []string) {
 		return
 	}
 	start := len(b.out.Buf)
+	if e.live && asksForFence(args) {
+		if yes, err := s.goLive(e, args); err != nil {
+			s.fail(e, args, err)
+			return
+		} else if yes {
+			s.note(e.name, false, start, b.lap())
+			s.show(e, args, start)
+			return
+		}
+	}
 	b.req = command.Request{Args: args, Name: e.name, Pause: s.pause}
 	s.node.opt.Store.Read(e.spec, &b.req, &b.out)
 	if err := s.checkOutput(); err != nil {

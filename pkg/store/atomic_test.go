@@ -43,7 +43,7 @@ func TestAtomic(t *testing.T) {
 			t.Errorf("a bad SET: %q", got)
 		}
 		f.do(tx, "SET k b STRING too")
-		if st := Count(tx.State()); st.Objects != 2 {
+		if st := f.StatsOf(tx.State()); st.Objects != 2 {
 			t.Errorf("%d objects", st.Objects)
 		}
 	})

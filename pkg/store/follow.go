@@ -38,7 +38,7 @@ func (s *Store) applyLocked(b aof.Batch) (int64, error) {
 		return 0, err
 	}
 	r := s.replayer(s.eng)
-	r.req.Now = b.Time
+	r.req.Now, r.live = b.Time, true
 	if err := aof.EachCommand(b.Payload, r.command); err != nil {
 		return 0, fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
 	}
@@ -80,6 +80,7 @@ func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.eng.Reset(eng.State())
+	s.rebuilt()
 	s.next = s.eng.State().NextDeadline()
 	return nil
 }

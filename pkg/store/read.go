@@ -21,6 +21,17 @@ const largeRead = 16 << 10
 func (s *Store) Read(spec *command.Spec, req *command.Request, out *reply.Reply) {
 	clock := startClock(out)
 	start := len(out.Buf)
+	if err := s.Query(spec, req, out); err != nil {
+		out.Buf = out.Buf[:start]
+		out.Fail(cmp.Or(req.Via, req.Name), err)
+	}
+	clock.finish(out, start)
+}
+
+// Query is Read for those who make the answer of an error themselves; what is
+// behind the old end of out is to be ignored then.
+func (s *Store) Query(spec *command.Spec, req *command.Request, out *reply.Reply) error {
+	start := len(out.Buf)
 	req.Now = s.opt.Now()
 	err := errSlice
 	if req.Size() < largeRead {
@@ -31,11 +42,7 @@ func (s *Store) Read(spec *command.Spec, req *command.Request, out *reply.Reply)
 		s.stats.snapshots.Add(1)
 		err = spec.Read(req, s.Snapshot(), out)
 	}
-	if err != nil {
-		out.Buf = out.Buf[:start]
-		out.Fail(cmp.Or(req.Via, req.Name), err)
-	}
-	clock.finish(out, start)
+	return err
 }
 
 // clock tells how long a command took, which only answers in JSON say.

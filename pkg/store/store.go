@@ -12,6 +12,7 @@ import (
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/script"
 )
 
 // Options configure a Store.
@@ -59,6 +60,7 @@ type Store struct {
 
 	mu     sync.RWMutex   // guards eng and refuse; taken before any lock of the log
 	eng    *engine.Engine // the state may be read under RLock
+	events Events         // set by Attach, under mu; nil before it
 	refuse error          // what writes of clients are answered with; nil: they are welcome
 
 	deadline chan struct{} // an earlier deadline than before: see expire.go
@@ -111,12 +113,16 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 			return nil, fmt.Errorf("adopt: %w", err)
 		}
 	}
+	s.rebuilt()
 	s.next = s.eng.State().NextDeadline()
 	return s, nil
 }
 
 // Lookup returns the engine's command with this lower-case name, or nil.
 func (s *Store) Lookup(name string) *command.Spec { return s.eng.Lookup(name) }
+
+// Scripts returns what carries out EVAL and SCRIPT.
+func (s *Store) Scripts() *script.Scripts { return s.eng.Scripts() }
 
 // Commands lists the engine's commands.
 func (s *Store) Commands() []*command.Spec { return s.eng.Commands() }
@@ -146,26 +152,20 @@ func (s *Store) Digest() (collection.Digest, aof.Mark) {
 
 // Stats returns the counts.
 func (s *Store) Stats() Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.StatsOf(s.eng.State())
+}
+
+// StatsOf is Stats for a state that the caller holds: a snapshot, or the live
+// one under the lock.
+func (s *Store) StatsOf(state *collection.State) Stats {
 	st := Stats{
 		Commands:       s.stats.commands.Load(),
 		Expired:        s.stats.expired.Load(),
 		ReadSnapshots:  s.stats.snapshots.Load(),
 		DigestMismatch: s.stats.mismatches.Load(),
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	st.count(s.eng.State())
-	return st
-}
-
-// Count returns the numbers of a state, without the counts since the start.
-func Count(state *collection.State) Stats {
-	var st Stats
-	st.count(state)
-	return st
-}
-
-func (st *Stats) count(state *collection.State) {
 	state.Scan("", func(c *collection.Collection) bool {
 		st.Collections++
 		st.Objects += c.Len()
@@ -182,4 +182,5 @@ func (st *Stats) count(state *collection.State) {
 		}
 		return true
 	})
+	return st
 }
