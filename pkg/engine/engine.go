@@ -2,13 +2,17 @@ package engine
 
 import (
 	"slices"
+	"time"
 
 	"evenkeel/pkg/engine/area"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/fence"
 	"evenkeel/pkg/engine/hook"
 	"evenkeel/pkg/engine/keys"
+	"evenkeel/pkg/engine/relate"
 	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/engine/script"
 	"evenkeel/pkg/engine/search"
 )
 
@@ -18,16 +22,26 @@ type Engine struct {
 	logged map[string]*command.Spec // only what differs from table
 	state  *collection.State
 	change collection.Change
+
+	find    search.Limits
+	fences  *fence.Set
+	scripts *script.Scripts
 }
 
 // New returns an engine without data.
 func New(opt Options) *Engine {
 	opt.EnsureDefaults()
-	find := search.Limits{Area: area.Limits{MaxJSONDepth: opt.Limits.MaxJSONDepth}}
+	scripts := script.New(opt.Script)
+	areas := area.Limits{MaxJSONDepth: opt.Limits.MaxJSONDepth}
+	find := search.Limits{Area: areas, Scripts: scripts}
 	return &Engine{
-		table:  index(slices.Concat(keys.Commands(opt.Limits), hook.Commands(), find.Commands())),
-		logged: index(keys.Commands(keys.Unlimited())),
-		state:  collection.NewState(),
+		table: index(slices.Concat(keys.Commands(opt.Limits), hook.Rules{Search: find}.Commands(),
+			find.Commands(), relate.Limits{Area: areas}.Commands())),
+		logged:  index(slices.Concat(keys.Commands(keys.Unlimited()), hook.Logged())),
+		state:   collection.NewState(),
+		find:    find,
+		fences:  fence.New(fence.Options{Search: find, Seed: opt.Seed}),
+		scripts: scripts,
 	}
 }
 
@@ -78,7 +92,37 @@ func (e *Engine) Load(f func()) {
 	e.state.Defer()
 	f()
 	e.state.Index()
+	e.fences.Rebuild(e.state)
 }
 
-// Reset replaces all data.
-func (e *Engine) Reset(st *collection.State) { e.state = st }
+// Reset replaces all data. Live fences stay.
+func (e *Engine) Reset(st *collection.State) {
+	e.state = st
+	e.fences.Rebuild(st)
+}
+
+// Match tells what fences have to say about a change that has been applied:
+// name is the command in lower case, now its time in Unix milliseconds. emit
+// gets each message, in order, and may keep it.
+func (e *Engine) Match(name string, now int64, ch *collection.Change, emit func(*fence.Fence, []byte)) {
+	e.fences.Match(e.state, name, time.UnixMilli(now).Local(), ch, emit)
+}
+
+// Watch adds a live fence: NEARBY, WITHIN or INTERSECTS with FENCE. live comes
+// back with its messages. The errors are those of the command.
+func (e *Engine) Watch(args []string, live any) (*fence.Fence, error) {
+	q, err := e.find.ParseFence(args[0], args[1:], e.state, false)
+	if err != nil {
+		return nil, err
+	}
+	return e.fences.AddLive(q, live), nil
+}
+
+// Unwatch removes what Watch returned.
+func (e *Engine) Unwatch(f *fence.Fence) { e.fences.RemoveLive(f) }
+
+// Inert returns why hooks and channels of the state are not watched.
+func (e *Engine) Inert() []error { return e.fences.Inert() }
+
+// Scripts returns what carries out EVAL and SCRIPT.
+func (e *Engine) Scripts() *script.Scripts { return e.scripts }

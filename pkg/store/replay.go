@@ -21,6 +21,7 @@ type replayer struct {
 	eng     *engine.Engine
 	out     reply.Reply
 	req     command.Request
+	live    bool   // it goes on in front of clients: fences are told
 	refused int    // commands that the engine did not accept
 	first   string // the first of them, and why
 }
@@ -203,6 +204,9 @@ func (r *replayer) carryOut(spec *command.Spec, req *command.Request) {
 		}
 	case ch != nil:
 		r.eng.Apply(ch)
+		if r.live {
+			r.store.tell(req.Name, req.Now, ch)
+		}
 	}
 }
 
