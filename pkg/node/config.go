@@ -68,7 +68,7 @@ func (c *call) properties(found map[string]string) {
 		}
 		c.out.String(name)
 		c.out.Buf = append(c.out.Buf, ':')
-		c.out.String(found[name])
+		c.out.Escaped(found[name])
 	}
 	c.out.Buf = append(c.out.Buf, '}')
 }

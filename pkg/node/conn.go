@@ -289,8 +289,10 @@ func (c *call) clientList() error {
 			if i > 0 {
 				c.out.Buf = append(c.out.Buf, ',')
 			}
-			c.out.Buf = fmt.Appendf(c.out.Buf, `{"addr":%q,"age":%d,"id":%d,"idle":%d,"name":%q}`,
-				s.addr(), s.age(now), s.conn.ID(), s.idle(now), s.clientName())
+			c.out.Buf = fmt.Appendf(c.out.Buf, `{"addr":%q,"age":%d,"id":%d,"idle":%d,"name":`,
+				s.addr(), s.age(now), s.conn.ID(), s.idle(now))
+			c.out.Escaped(s.clientName())
+			c.out.Buf = append(c.out.Buf, '}')
 		}
 		c.out.Buf = append(c.out.Buf, ']')
 		return nil

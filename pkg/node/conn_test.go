@@ -26,7 +26,6 @@ func TestTalk(t *testing.T) {
 		{"nosuch a b", "-ERR unknown command 'nosuch'", `{"ok":false,"err":"unknown command 'nosuch'"}`},
 		{`"" a`, "-ERR unknown command ''", `{"ok":false,"err":"unknown command ''"}`},
 		{strings.Repeat("x", 100), "-ERR unknown command '" + strings.Repeat("x", 100) + "'", `{"ok":false,"err":"unknown command '` + strings.Repeat("x", 100) + `'"}`},
-		{"SCRIPT LOAD x", "-ERR unknown command 'SCRIPT LOAD'", `{"ok":false,"err":"unknown command 'SCRIPT LOAD'"}`},
 		{"sEt k a POINT 1 2", "+OK", `{"ok":true}`},
 		{"GET k a POINT", "[1 2]", `{"ok":true,"point":{"lat":1,"lon":2}}`},
 		{"GET k none", "null", `{"ok":false,"err":"id not found"}`},

@@ -39,6 +39,9 @@ func (e *events) Fence(f *fence.Fence, msg []byte) {
 	}
 }
 
+// Publish hands over a message for a channel.
+func (e *events) Publish(channel string, msg []byte) int { return e.hub.Publish(channel, msg) }
+
 // Hook tells the queue of a webhook.
 func (e *events) Hook(hk *collection.Hook, gone bool) {
 	switch {

@@ -68,6 +68,18 @@ var unseen = map[string]bool{
 	"monitor": true, "ping": true, "quit": true, "replconf": true, "replicate": true, "slaveof": true, "timeout": true,
 }
 
+// refused says whether an answer is an error of those after which a command is
+// not shown.
+func refused(answer []byte) bool {
+	head := answer[:min(len(answer), 100)]
+	for _, text := range refusals {
+		if bytes.Contains(head, text) {
+			return true
+		}
+	}
+	return false
+}
+
 // refusals are errors after which a command is not shown.
 var refusals = [][]byte{
 	[]byte("invalid number of arguments"), []byte("wrong number of arguments for"),
@@ -76,17 +88,9 @@ var refusals = [][]byte{
 
 // show tells the monitors of a command that has been answered. from is the
 // client, or "lua".
-func (n *Node) show(from, name string, args []string, failed bool, answer []byte) {
+func (n *Node) show(from, name string, args []string) {
 	if n.monitors.n.Load() == 0 || unseen[name] {
 		return
-	}
-	if failed {
-		head := answer[:min(len(answer), 100)]
-		for _, text := range refusals {
-			if bytes.Contains(head, text) {
-				return
-			}
-		}
 	}
 	if name == "script" && len(args) > 1 {
 		args = append([]string{args[0] + " " + args[1]}, args[2:]...)

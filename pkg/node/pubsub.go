@@ -1,8 +1,6 @@
 package node
 
 import (
-	"bytes"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -22,7 +20,12 @@ func (c *call) publish() error {
 	}
 	// The words are pieces of what the client sent: the listeners must not keep
 	// all of it.
-	n := c.node.opt.Hub.Publish(strings.Clone(c.args[1]), []byte(c.args[2]))
+	n, offset, err := c.node.opt.Store.Publish(strings.Clone(c.args[1]), []byte(c.args[2]))
+	if err != nil {
+		return err
+	}
+	c.wrote = offset > 0
+	c.batch.offset = max(c.batch.offset, offset)
 	c.out.Int(n)
 	if c.out.JSON {
 		c.out.Member("published")
@@ -177,16 +180,10 @@ func (s *subscriber) format(dst []byte, m pubsub.Message) []byte {
 }
 
 // asJSON returns a message as it is if it is JSON, and as a JSON string
-// otherwise. Unlike in other answers <, > and & stay what they are.
+// otherwise.
 func asJSON(msg []byte) []byte {
 	if gjson.ValidBytes(msg) {
 		return msg
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(string(msg)); err != nil {
-		return []byte(`""`) // cannot be: it is a string
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return reply.AppendString(nil, string(msg))
 }

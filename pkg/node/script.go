@@ -20,6 +20,7 @@ func (c *call) script() error {
 // eval is EVAL and EVALSHA: nobody else's command comes between those of the
 // script.
 func (c *call) eval() error {
+	c.node.opt.Store.Scripts().Ahead(&command.Request{Args: c.args, Name: c.name})
 	var answer error
 	offset, err := c.node.opt.Store.Atomic(func(tx *store.Tx) {
 		answer = c.run(func(e *entry, req *command.Request, out *reply.Reply) error {
@@ -56,9 +57,7 @@ func (c *call) evalRO() error {
 			return e.spec.Read(req, st, out)
 		})
 	}}
-	c.finished = true
-	c.node.opt.Store.Read(spec, &command.Request{Args: c.args, Name: c.name, Pause: c.bound}, c.out)
-	return nil
+	return c.node.opt.Store.Query(spec, &command.Request{Args: c.args, Name: c.name, Pause: c.bound}, c.out)
 }
 
 // evalNA is EVALNA and EVALNASHA: each command of the script stands alone.
@@ -119,11 +118,9 @@ func (c *call) fromScript(args []string, do func(*entry, *command.Request, *repl
 	if err == nil {
 		err = do(e, req, &out)
 	}
-	shown := out.Buf
-	if err != nil {
-		shown = []byte(err.Error())
+	if err == nil || !refused([]byte(err.Error())) {
+		c.node.show("lua", e.name, req.Args)
 	}
-	c.node.show("lua", e.name, req.Args, err != nil, shown)
 	return out.Buf, err
 }
 

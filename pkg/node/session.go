@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -169,7 +168,7 @@ func (s *session) one(args []string) {
 			return
 		} else if yes {
 			s.note(e.name, false, start, b.lap())
-			s.show(e, args, start)
+			s.show(e, args, start, true)
 			return
 		}
 	}
@@ -181,12 +180,12 @@ func (s *session) one(args []string) {
 		return
 	}
 	s.note(e.name, false, start, b.lap())
-	s.show(e, args, start)
+	s.show(e, args, start, true)
 }
 
 // show tells the monitors of a command whose answer has just been noted and
-// begins at start.
-func (s *session) show(e *entry, args []string, start int) {
+// begins at start. done: the command itself has not failed.
+func (s *session) show(e *entry, args []string, start int, done bool) {
 	if s.node.monitors.n.Load() == 0 {
 		return
 	}
@@ -196,7 +195,11 @@ func (s *session) show(e *entry, args []string, start int) {
 		args = args[2:]
 		name = strings.ToLower(args[0])
 	}
-	s.node.show(s.addr(), name, args, a.failed, s.batch.out.Buf[start:])
+	// What a script answers is its own affair.
+	if a.failed && !(done && strings.HasPrefix(name, "eval")) && refused(s.batch.out.Buf[start:]) {
+		return
+	}
+	s.node.show(s.addr(), name, args)
 }
 
 // lap returns how long the command under way took. The next one begins now, so
@@ -236,7 +239,7 @@ func (s *session) own(e *entry, args []string) {
 		out.Buf = out.Buf[:start]
 		s.fail(e, args, err)
 		if e.name != "timeout" { // else the command that it bounds was not reached
-			s.show(e, args, start)
+			s.show(e, args, start, false)
 		}
 		return
 	}
@@ -245,7 +248,7 @@ func (s *session) own(e *entry, args []string) {
 		out.Finish(start, took)
 	}
 	s.note(e.name, c.wrote, start, took)
-	s.show(e, args, start)
+	s.show(e, args, start, true)
 }
 
 // admit says why a command may not run: it is unknown, or the client has not
@@ -285,12 +288,7 @@ func (s *session) fail(e *entry, args []string, err error) {
 		name = e.name
 	}
 	start := len(b.out.Buf)
-	if b.out.JSON && errors.Is(err, errMemory) {
-		// Clients know it with a plain >, which every other text has as \u003e.
-		b.out.Buf = append(b.out.Buf, `{"ok":false,"err":"`+memoryText+`"`...)
-	} else {
-		b.out.Fail(strings.ToLower(args[0]), err)
-	}
+	b.out.Fail(strings.ToLower(args[0]), err)
 	b.out.Finish(start, 0)
 	s.note(name, false, start, b.lap())
 	b.answers[len(b.answers)-1].failed = true
@@ -339,7 +337,9 @@ func (s *session) flushWrites() {
 		})
 		if s.node.monitors.n.Load() > 0 {
 			a := &b.answers[len(b.answers)-1]
-			s.node.show(s.addr(), a.name, w.Request.Args, a.failed, b.out.Buf[start:w.End])
+			if !a.failed || !refused(b.out.Buf[start:w.End]) {
+				s.node.show(s.addr(), a.name, w.Request.Args)
+			}
 		}
 		start = w.End
 	}

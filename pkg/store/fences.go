@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"evenkeel/pkg/aof"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/fence"
 )
@@ -15,6 +16,9 @@ type Events interface {
 	// Fence gets one message of a hook, a channel or a live fence, and may keep
 	// it.
 	Fence(f *fence.Fence, msg []byte)
+	// Publish gets a message for a channel, may keep it, and returns how many
+	// connections it goes to.
+	Publish(channel string, msg []byte) int
 	// Hook hears that a hook or channel is defined, also when it takes the place
 	// of another, or with gone that it is not any more.
 	Hook(hk *collection.Hook, gone bool)
@@ -38,6 +42,54 @@ func (s *Store) tell(name string, now int64, ch *collection.Change) {
 	if s.events == nil {
 		return
 	}
+	s.hooksChanged(ch)
+	s.eng.Match(name, now, ch, s.emit)
+}
+
+// tellReplica is tell for a change of the leader. What its channels have to say
+// is in its log, as PUBLISH.
+func (s *Store) tellReplica(name string, now int64, ch *collection.Change) {
+	if s.events == nil {
+		return
+	}
+	s.hooksChanged(ch)
+	s.eng.Match(name, now, ch, func(f *fence.Fence, msg []byte) {
+		if !f.IsChannel() {
+			s.events.Fence(f, msg)
+		}
+	})
+}
+
+// emit hands over a message. One of a channel is logged, as in Tile38, so that
+// those who listen on followers get the same.
+func (s *Store) emit(f *fence.Fence, msg []byte) {
+	if f.IsChannel() {
+		s.log.Add([]string{publish, f.Name(), string(msg)})
+	}
+	s.events.Fence(f, msg)
+}
+
+// publish is the command by which messages are in the log.
+const publish = "PUBLISH"
+
+// Publish hands a message to those who listen to a channel, here and on
+// followers, and returns how many do here. The offset is as Write's; it is 0
+// when nothing is logged: what is published on a follower, or while clients may
+// not write, stays here.
+func (s *Store) Publish(channel string, msg []byte) (receivers int, offset int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse == nil {
+		if _, err := s.begin(); err != nil {
+			return 0, 0, err
+		}
+		s.log.Add([]string{publish, channel, string(msg)})
+		offset = s.log.End(aof.Digest(s.eng.State().Digest()))
+	}
+	return s.events.Publish(channel, msg), offset, nil
+}
+
+func (s *Store) hooksChanged(ch *collection.Change) {
 	for i := range ch.Ops() {
 		switch op := &ch.Ops()[i]; op.Kind {
 		case collection.OpSetHook:
@@ -48,7 +100,6 @@ func (s *Store) tell(name string, now int64, ch *collection.Change) {
 			s.events.Rebuilt(s.eng.State())
 		}
 	}
-	s.eng.Match(name, now, ch, s.events.Fence)
 }
 
 // rebuilt reports what a new state has in hooks.

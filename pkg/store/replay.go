@@ -188,6 +188,9 @@ func (r *replayer) command(args []string) error {
 	}
 	r.store.stats.commands.Add(1)
 	r.carryOut(spec, &r.req)
+	if r.req.Name == "publish" && len(args) == 3 && r.store.events != nil {
+		r.store.events.Publish(strings.Clone(args[1]), []byte(args[2]))
+	}
 	return nil
 }
 
@@ -205,7 +208,7 @@ func (r *replayer) carryOut(spec *command.Spec, req *command.Request) {
 	case ch != nil:
 		r.eng.Apply(ch)
 		if r.live {
-			r.store.tell(req.Name, req.Now, ch)
+			r.store.tellReplica(req.Name, req.Now, ch)
 		}
 	}
 }

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tidwall/geojson/geometry"
-	"github.com/tidwall/gjson"
-
 	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/engine/search"
+	"github.com/tidwall/geojson/geometry"
 )
 
 // Fence is one who watches a collection: a hook, a channel or a connection.
@@ -81,18 +80,18 @@ func (f *Fence) Key() string { return f.search.Key() }
 func (f *Fence) init() {
 	var b []byte
 	if f.Hook != nil {
-		b = gjson.AppendJSONString(append(b, `,"hook":`...), f.Hook.Name)
+		b = reply.AppendString(append(b, `,"hook":`...), f.Hook.Name)
 		sep := `,"meta":{`
 		for _, m := range f.Hook.Meta {
-			b = gjson.AppendJSONString(append(b, sep...), m.Name)
-			b = gjson.AppendJSONString(append(b, ':'), m.Value)
+			b = reply.AppendString(append(b, sep...), m.Name)
+			b = reply.AppendString(append(b, ':'), m.Value)
 			sep = ","
 		}
 		if len(f.Hook.Meta) > 0 {
 			b = append(b, '}')
 		}
 	}
-	f.names = gjson.AppendJSONString(append(b, `,"key":`...), f.Key())
+	f.names = reply.AppendString(append(b, `,"key":`...), f.Key())
 	f.setPlace()
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/engine/search"
 )
 
@@ -62,7 +63,7 @@ func (w *writer) end(b []byte) []byte {
 func (w *writer) gone(f *Fence, it *collection.Item) []byte {
 	b := append(w.head(), f.names...)
 	if it != nil {
-		b = gjson.AppendJSONString(append(b, `,"id":`...), it.ID())
+		b = reply.AppendString(append(b, `,"id":`...), it.ID())
 	}
 	return w.end(w.time(b))
 }
@@ -102,14 +103,14 @@ func (w *writer) roamed(h *hit, it *collection.Item, n *neighbour, shown []*coll
 	} else {
 		b = append(b, `,"nearby":{"key":`...)
 	}
-	b = gjson.AppendJSONString(b, h.f.search.Roam().Key)
-	b = gjson.AppendJSONString(append(b, `,"id":`...), n.it.ID())
+	b = reply.AppendString(b, h.f.search.Roam().Key)
+	b = reply.AppendString(append(b, `,"id":`...), n.it.ID())
 	b = appendObject(append(b, `,"object":`...), n.it)
 	b = strconv.AppendFloat(append(b, `,"meters":`...), millimeters(n.meters), 'f', -1, 64)
 	sep := `,"scan":[`
 	for i, o := range shown {
 		b = append(append(b, sep...), `{"id":`...)
-		b = gjson.AppendJSONString(b, o.ID())
+		b = reply.AppendString(b, o.ID())
 		if i == 0 {
 			b = append(b, `,"self":true`...)
 		}

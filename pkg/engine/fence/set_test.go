@@ -118,7 +118,7 @@ func TestMessage(t *testing.T) {
 	var got []string
 	w.set.Match(w.st, "jset", at, &ch, func(_ *Fence, msg []byte) { got = append(got, string(msg)) })
 	head, tail, _ := strings.Cut(got[0], `"group":"`)
-	const rest = `","detect":"inside","hook":"\u003cc\u003e","meta":{"a":"1","b":"\"2\""},"key":"k\"","time":"2024-05-06T07:08:09.12+01:00","id":"é"}`
+	const rest = `","detect":"inside","hook":"<c>","meta":{"a":"1","b":"\"2\""},"key":"k\"","time":"2024-05-06T07:08:09.12+01:00","id":"é"}`
 	if head != `{"command":"set",` || tail[24:] != rest || strings.Trim(tail[:24], "0123456789abcdef") != "" {
 		t.Errorf("got %s", got[0])
 	}

@@ -3,8 +3,6 @@ package hook
 import (
 	"slices"
 
-	"github.com/tidwall/match"
-
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/reply"
@@ -24,7 +22,12 @@ func Commands() []command.Spec { return Rules{}.Commands() }
 
 // Logged lists the commands as a log or a leader has them: definitions are not
 // checked again.
-func Logged() []command.Spec { return Rules{logged: true}.Commands() }
+// PUBLISH is in logs so that it reaches those who listen on followers; it
+// changes nothing.
+func Logged() []command.Spec {
+	publish := func(*command.Request, *collection.State, *collection.Change, *reply.Reply) error { return nil }
+	return append(Rules{logged: true}.Commands(), command.Spec{Name: "publish", Write: publish})
+}
 
 // Commands lists the commands of this package.
 func (r Rules) Commands() []command.Spec {
@@ -100,7 +103,7 @@ func pdel(channel bool) command.Write {
 		}
 		n := 0
 		st.ScanHooks(func(hk *collection.Hook) bool {
-			if hk.Channel == channel && match.Match(hk.Name, req.Args[1]) {
+			if hk.Channel == channel && matches(req.Args[1], hk.Name) {
 				ch.RemoveHook(hk)
 				n++
 			}

@@ -3,10 +3,9 @@ package hook
 import (
 	"strconv"
 
-	"github.com/tidwall/match"
-
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/glob"
 	"evenkeel/pkg/engine/reply"
 )
 
@@ -18,7 +17,7 @@ func list(channel bool) command.Read {
 		}
 		var found []*collection.Hook
 		st.ScanHooks(func(hk *collection.Hook) bool {
-			if hk.Channel == channel && match.Match(hk.Name, req.Args[1]) {
+			if hk.Channel == channel && matches(req.Args[1], hk.Name) {
 				found = append(found, hk)
 			}
 			return true
@@ -33,6 +32,16 @@ func list(channel bool) command.Read {
 		}
 		return nil
 	}
+}
+
+// matches says whether the name of a hook matches a pattern. As in KEYS, a
+// pattern that starts with a special character other than * matches only names
+// that begin like it.
+func matches(pattern, name string) bool {
+	if _, ok := glob.Prefix(pattern); !ok && (name == "" || name[0] != pattern[0]) {
+		return false
+	}
+	return glob.Match(pattern, name)
 }
 
 func listRESP(hk *collection.Hook, out *reply.Reply) {

@@ -110,7 +110,7 @@ func keys(req *command.Request, st *collection.State, out *reply.Reply) error {
 		if i > 0 {
 			out.Buf = append(out.Buf, ',')
 		}
-		out.String(name)
+		out.Escaped(name)
 	}
 	out.Buf = append(out.Buf, ']')
 	return nil

@@ -153,7 +153,7 @@ func (o *output) writeJSON(it *collection.Item, out *reply.Reply) {
 	case asObject:
 		out.Member("object")
 		if t, ok := it.Object().(collection.Text); ok {
-			out.String(string(t))
+			out.Escaped(string(t))
 		} else {
 			out.Buf = it.Object().AppendJSON(out.Buf)
 		}

@@ -64,8 +64,23 @@ func (r *Reply) Member(name string) {
 // Decimal appends n to a JSON answer.
 func (r *Reply) Decimal(n int) { r.Buf = strconv.AppendInt(r.Buf, int64(n), 10) }
 
-// String appends s as a JSON string.
-func (r *Reply) String(s string) { r.Buf = gjson.AppendJSONString(r.Buf, s) }
+// String appends s as a JSON string; see AppendString.
+func (r *Reply) String(s string) { r.Buf = AppendString(r.Buf, s) }
+
+// Escaped appends s as a JSON string in which <, > and & are always escaped:
+// texts that are values.
+func (r *Reply) Escaped(s string) { r.Buf = gjson.AppendJSONString(r.Buf, s) }
+
+// AppendString appends s as a JSON string as Tile38 spells names and messages:
+// <, > and & stay what they are, unless something else in s must be escaped.
+func AppendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c > '~' {
+			return gjson.AppendJSONString(dst, s)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
 
 // Bulk appends s as a RESP bulk string.
 func (r *Reply) Bulk(s string) { r.Buf = redcon.AppendBulkString(r.Buf, s) }

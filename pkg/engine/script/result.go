@@ -150,7 +150,7 @@ func (w *writer) json(v lua.Value, depth int) {
 	case lua.KindNil:
 		out.Buf = append(out.Buf, "null"...)
 	case lua.KindString:
-		out.String(v.Str())
+		out.Escaped(v.Str())
 	case lua.KindTable:
 		w.jsonTable(v.Table(), depth)
 	case lua.KindFunction:
@@ -176,7 +176,7 @@ func (w *writer) jsonTable(t *lua.Table, depth int) {
 		first = false
 		if !isList {
 			if key.Kind() == lua.KindString {
-				out.String(key.Str())
+				out.Escaped(key.Str())
 			} else {
 				out.Buf = append(out.Buf, key.String()...)
 			}

@@ -6,7 +6,6 @@ import (
 	"github.com/tidwall/geojson"
 	"github.com/tidwall/geojson/geo"
 	"github.com/tidwall/geojson/geometry"
-	"github.com/tidwall/gjson"
 
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/field"
@@ -156,12 +155,12 @@ func (f *Fence) AppendItem(dst []byte, it *collection.Item) []byte {
 	dst = append(dst, `,"id":`...)
 	if q.output == ids {
 		if !q.distance {
-			return gjson.AppendJSONString(dst, it.ID())
+			return reply.AppendString(dst, it.ID())
 		}
-		dst = gjson.AppendJSONString(append(dst, `{"id":`...), it.ID())
+		dst = reply.AppendString(append(dst, `{"id":`...), it.ID())
 		return append(f.appendDistance(dst, it), '}')
 	}
-	dst = gjson.AppendJSONString(dst, it.ID())
+	dst = reply.AppendString(dst, it.ID())
 	out := reply.Reply{Buf: dst}
 	q.objectJSON(&out, it.Object())
 	dst = out.Buf
@@ -179,7 +178,7 @@ func AppendFields(dst []byte, fields field.List) []byte {
 	sep := byte('{')
 	dst = append(dst, `,"fields":`...)
 	fields.Range(func(name string, v field.Value) bool {
-		dst = gjson.AppendJSONString(append(dst, sep), name)
+		dst = reply.AppendString(append(dst, sep), name)
 		dst = v.AppendJSON(append(dst, ':'))
 		sep = ','
 		return true

@@ -160,7 +160,7 @@ func (q *query) objectJSON(out *reply.Reply, obj geojson.Object) {
 	case objects:
 		out.Member("object")
 		if t, ok := obj.(collection.Text); ok {
-			out.String(string(t))
+			out.Escaped(string(t))
 		} else {
 			out.Buf = obj.AppendJSON(out.Buf)
 		}
