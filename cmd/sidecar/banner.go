@@ -22,6 +22,9 @@ func banner(w io.Writer, s *sidecar) {
 	client := reach(s.listeners.client)
 	probe, admin := reach(s.listeners.probe), reach(s.listeners.admin)
 	fmt.Fprintf(&b, "  clients  %s\n", client)
+	if s.listeners.unix != nil {
+		fmt.Fprintf(&b, "           %s\n", s.cfg.unixSocket)
+	}
 	fmt.Fprintf(&b, "  probes   http://%s/readyz  http://%s/livez  http://%s/metrics\n", probe, probe, probe)
 	fmt.Fprintf(&b, "  admin    http://%s/status\n", admin)
 	host, port, _ := net.SplitHostPort(client)

@@ -156,10 +156,11 @@ func (s *sidecar) assemble() error {
 	_, port, _ := splitHostPort(reach(s.listeners.client))
 	s.node = node.New(node.Options{
 		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Settings: s.settings,
-		Follow: s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
+		NoHTTP: !s.cfg.http, Follow: s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
 		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})
 	o := s.cfg.proxy
+	o.Limits.NoHTTP = !s.cfg.http
 	o.Logger, o.DrainTimeout = s.logger, s.cfg.drainTimeout
 	if s.proxy, err = proxy.New(o, s.node); err != nil {
 		return err

@@ -24,6 +24,8 @@ type session struct {
 	name   atomic.Pointer[string] // CLIENT SETNAME
 	authed bool
 	json   bool
+	chosen bool      // json is settled: by the first command's form, then by OUTPUT
+	kind   resp.Kind // of the last command carried out
 
 	follower followerHello // what REPLCONF said, see role.go
 
@@ -48,6 +50,8 @@ type batch struct {
 type answer struct {
 	name    string
 	end     int
+	keep    int // bytes at its beginning that belong to the connection
+	kind    resp.Kind
 	write   bool
 	failed  bool
 	elapsed time.Duration
@@ -79,15 +83,16 @@ func (s *session) Close() {
 // AppendError appends an error of the connection itself, in the output that
 // the client has chosen.
 func (s *session) AppendError(out []byte, text string) []byte {
-	r := reply.Reply{JSON: s.json, Buf: out}
+	r := reply.Reply{JSON: s.json, Bare: s.kind > resp.Inline, Buf: out}
 	r.Fail("", &reply.Error{JSON: text, RESP: text})
 	r.Finish(len(out), 0)
-	return r.Buf
+	return s.kind.Wrap(r.Buf, len(out))
 }
 
 // Do carries out a pipeline. Consecutive writes share one hold of the lock, and
 // the whole pipeline one commit of the log.
 func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]byte, proxy.Verdict) {
+	s.choose(cmds[0].Kind)
 	b := s.node.takeBatch(ctx)
 	s.batch = b
 	b.out = reply.Reply{JSON: s.json, Buf: out}
@@ -95,7 +100,11 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 
 	done := 0
 	for i := range cmds {
-		s.one(cmds[i].Args)
+		if s.kind = cmds[i].Kind; s.kind > resp.Inline {
+			s.wrapped(&cmds[i])
+		} else {
+			s.one(cmds[i].Args)
+		}
 		done++
 		if b.verdict.Close || b.verdict.Hijack != nil || int64(len(b.out.Buf)) > s.conn.BatchOutput() {
 			break
@@ -242,6 +251,11 @@ func (s *session) fail(e *entry, args []string, err error) {
 		name = e.name
 	}
 	start := len(b.out.Buf)
+	if args[0] == "" && !b.out.Bare {
+		b.out.Buf = append(b.out.Buf, resp.NoName...)
+		s.note(name, false, start, 0)
+		return
+	}
 	if b.out.JSON && errors.Is(err, errMemory) {
 		// Clients know it with a plain >, which every other text has as \u003e.
 		b.out.Buf = append(b.out.Buf, `{"ok":false,"err":"`+memoryText+`"`...)
@@ -260,7 +274,7 @@ const otherCommand = "other"
 func (s *session) note(name string, write bool, start int, d time.Duration) {
 	b := s.batch
 	b.answers = append(b.answers, answer{
-		name: name, write: write, end: len(b.out.Buf), elapsed: d,
+		name: name, kind: s.kind, write: write, end: len(b.out.Buf), elapsed: d,
 		failed: b.failed(b.out.Buf[start:]),
 	})
 }
@@ -270,6 +284,9 @@ func (s *session) note(name string, write bool, start int, d time.Duration) {
 func (b *batch) failed(answer []byte) bool {
 	if !b.out.JSON || len(answer) == 0 || answer[0] == '-' {
 		return len(answer) > 0 && answer[0] == '-'
+	}
+	if b.out.Bare {
+		return bytes.HasPrefix(answer, []byte(`{"ok":false`))
 	}
 	_, body, _ := bytes.Cut(answer[:min(len(answer), jsonHead)], []byte("\r\n"))
 	return bytes.HasPrefix(body, []byte(`{"ok":false`))
@@ -292,7 +309,7 @@ func (s *session) flushWrites() {
 	for i := range b.writes {
 		w := &b.writes[i]
 		b.answers = append(b.answers, answer{
-			name: w.Request.Name, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
+			name: w.Request.Name, kind: s.kind, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
 		})
 		start = w.End
 	}
@@ -311,9 +328,12 @@ func (s *session) disown(base int, err error) {
 		a := &b.answers[i]
 		end := a.end
 		if a.write && !a.failed {
+			fresh.Buf = append(fresh.Buf, old[start:start+a.keep]...)
 			at := len(fresh.Buf)
+			fresh.Bare = a.kind > resp.Inline
 			fresh.Fail(a.name, err)
 			fresh.Finish(at, time.Since(b.started))
+			fresh.Buf = a.kind.Wrap(fresh.Buf, at)
 			a.failed = true
 		} else {
 			fresh.Buf = append(fresh.Buf, old[start:end]...)

@@ -12,6 +12,9 @@ import (
 type Reply struct {
 	// JSON says that the connection chose OUTPUT json.
 	JSON bool
+	// Bare says that a finished JSON answer stays as it is: its transport puts it
+	// into another envelope than a bulk string.
+	Bare bool
 	// Buf holds what is ready to be sent, and the answer in progress at its
 	// end.
 	Buf []byte
@@ -107,8 +110,8 @@ func (r *Reply) Point(lat, lon, z float64) {
 }
 
 // Finish closes the answer that starts at Buf[start]: a JSON object gets its
-// member "elapsed" and, because the connection speaks RESP, becomes a bulk
-// string. RESP answers are complete already.
+// member "elapsed" and becomes a bulk string, unless it is to stay Bare. RESP
+// answers are complete already.
 func (r *Reply) Finish(start int, elapsed time.Duration) {
 	if !r.JSON {
 		return
@@ -116,7 +119,9 @@ func (r *Reply) Finish(start int, elapsed time.Duration) {
 	r.Buf = append(r.Buf, `,"elapsed":"`...)
 	r.Buf = append(r.Buf, elapsed.String()...)
 	r.Buf = append(r.Buf, '"', '}')
-	r.wrap(start)
+	if !r.Bare {
+		r.wrap(start)
+	}
 }
 
 // wrap turns Buf[start:] into a bulk string in place.
