@@ -76,7 +76,7 @@ func (q *request) begin(first, lines string, lim *Limits) error {
 	case "GET", "POST":
 	case "OPTIONS":
 		q.Options = true
-		return nil
+		return q.headers(lines, lim)
 	default:
 		return errHTTP()
 	}
@@ -113,7 +113,7 @@ func (q *request) headers(lines string, lim *Limits) error {
 			version = value
 		}
 	}
-	if strings.EqualFold(upgrade, "websocket") && key != "" && version == "13" {
+	if !q.Options && strings.EqualFold(upgrade, "websocket") && key != "" && version == "13" {
 		q.Handshake = handshake(key)
 		return nil // the body, if there is one, is no part of the command
 	}
@@ -122,6 +122,9 @@ func (q *request) headers(lines string, lim *Limits) error {
 	}
 	n, err := strconv.ParseUint(length, 10, 64)
 	if err != nil {
+		if q.Options {
+			return nil // nothing that it says matters
+		}
 		return &ProtocolError{Text: err.Error()}
 	}
 	if most := min(lim.MaxCommand-int64(q.head), lim.MaxBulk); n > uint64(max(0, most)) {
