@@ -251,18 +251,17 @@ func (s *session) fail(e *entry, args []string, err error) {
 		name = e.name
 	}
 	start := len(b.out.Buf)
-	if args[0] == "" && !b.out.Bare {
+	switch {
+	case args[0] == "" && !b.out.Bare:
 		b.out.Buf = append(b.out.Buf, resp.NoName...)
-		s.note(name, false, start, 0)
-		return
-	}
-	if b.out.JSON && errors.Is(err, errMemory) {
+	case b.out.JSON && errors.Is(err, errMemory):
 		// Clients know it with a plain >, which every other text has as \u003e.
 		b.out.Buf = append(b.out.Buf, `{"ok":false,"err":"`+memoryText+`"`...)
-	} else {
+		b.out.Finish(start, 0)
+	default:
 		b.out.Fail(strings.ToLower(args[0]), err)
+		b.out.Finish(start, 0)
 	}
-	b.out.Finish(start, 0)
 	s.note(name, false, start, 0)
 	b.answers[len(b.answers)-1].failed = true
 }
