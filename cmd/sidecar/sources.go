@@ -6,6 +6,7 @@ import (
 	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/node"
 	"evenkeel/pkg/replication"
+	"evenkeel/pkg/resp"
 	"evenkeel/pkg/settings"
 )
 
@@ -82,9 +83,14 @@ func (s *sidecar) compactionSource() metrics.Compaction {
 
 func (s *sidecar) connectionSource() metrics.Connections {
 	st := s.proxy.Stats()
+	var transports []metrics.Transport
+	for kind := range resp.NumKinds {
+		transports = append(transports, metrics.Transport{Name: kind.String(), Count: uint64(st.Transports[kind])})
+	}
 	return metrics.Connections{
 		Open: st.Current, Accepted: uint64(st.Total),
-		Rejected: []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
+		Rejected:   []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
+		Transports: transports,
 	}
 }
 

@@ -70,8 +70,10 @@ func fullSources() Sources {
 				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, FullResyncs: 1, Divergences: 4,
 				Leading: Leading{Followers: 1, MaxLagBytes: 5, Sent: 99}}
 		},
-		Compaction:  func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
-		Connections: func() Connections { return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}} },
+		Compaction: func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
+		Connections: func() Connections {
+			return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}, Transports: []Transport{{"http", 6}}}
+		},
 		Data: func() Data {
 			return Data{Objects: 5, Points: 4, Strings: 1, WeightBytes: 86, Collections: 2, Hooks: 1, Expired: 6, Messages: 8}
 		},
@@ -155,6 +157,7 @@ func TestValues(t *testing.T) {
 		`evenkeel_replication_resyncs_total{kind="full"}`:                     1,
 		`evenkeel_connections`:                                                3,
 		`evenkeel_connections_rejected_total{reason="limit"}`:                 4,
+		`evenkeel_connections_transport_total{transport="http"}`:              6,
 		`evenkeel_expired_objects_total`:                                      6,
 		`tile38_aof_size_bytes`:                                               140,
 		`tile38_collection_points{col="fleet"}`:                               4,
