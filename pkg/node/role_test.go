@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"slices"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 

@@ -39,7 +39,7 @@ func (s *server) exchange(text string, half bool) string {
 	}
 	got := string(b)
 	if head, body, ok := strings.Cut(got, "\r\n\r\n"); ok {
-		if m := lengths.FindStringSubmatch(head); m != nil && m[1] == strconv.Itoa(len(body)) {
+		if m := lengths.FindStringSubmatch(head); len(m) == 2 && m[1] == strconv.Itoa(len(body)) {
 			got = strings.Replace(got, m[0], "Content-Length: <right>", 1)
 		}
 	}
@@ -169,6 +169,17 @@ func TestTilePaths(t *testing.T) {
 	if got := fmt.Sprintf("%q", tileCommand("//1/.mvt", "")); got != `["INTERSECTS" "" "LIMIT" "100000000" "MVT" "1" "" ""]` {
 		t.Error(got)
 	}
+}
+
+// FuzzTilePath: whatever the path and the query are, the command has its words.
+func FuzzTilePath(f *testing.F) {
+	f.Add("k/5/15/12.mvt", "limit=%31&sparse=;")
+	f.Fuzz(func(t *testing.T, path, query string) {
+		args := tileCommand(path, query)
+		if n := len(args); n != 0 && n != 8 || n == 8 && (args[3] == "" || strings.Count(path, "/") != 3) {
+			t.Errorf("%q?%q: %q", path, query, args)
+		}
+	})
 }
 
 func TestTileOf(t *testing.T) {

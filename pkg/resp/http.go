@@ -68,11 +68,12 @@ func (p *partial) http(b []byte, lim *Limits) (int, error) {
 
 // begin reads a whole head: the first line, and the others with their line ends.
 func (q *request) begin(first, lines string, lim *Limits) error {
-	method, path, ok := strings.Cut(first, " ")
-	if path, _, ok = strings.Cut(path, " "); !ok || strings.Count(first, " ") != 2 {
+	words := strings.Split(first, " ")
+	if len(words) != 3 {
 		return errHTTP()
 	}
-	switch method {
+	path := words[1]
+	switch words[0] {
 	case "GET", "POST":
 	case "OPTIONS":
 		q.Options = true
