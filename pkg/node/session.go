@@ -39,7 +39,9 @@ type session struct {
 type batch struct {
 	ctx     context.Context
 	out     reply.Reply
+	req     command.Request // of the read under way
 	started time.Time
+	begun   time.Duration // after started: when the command under way began
 	answers []answer
 	writes  []store.Write // consecutive data writes, not yet carried out
 	offset  int64         // the log must be committed up to here before out is sent
@@ -100,9 +102,10 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 
 	done := 0
 	for i := range cmds {
-		if s.kind = cmds[i].Kind; s.kind > resp.Inline {
+		if cmds[i].Kind > resp.Inline {
 			s.wrapped(&cmds[i])
 		} else {
+			s.kind = cmds[i].Kind
 			s.one(cmds[i].Args)
 		}
 		done++
@@ -165,16 +168,23 @@ func (s *session) one(args []string) {
 		s.own(e, args)
 		return
 	}
-	started := time.Now()
 	start := len(b.out.Buf)
-	req := command.Request{Args: args, Name: e.name, Pause: s.pause}
-	s.node.opt.Store.Read(e.spec, &req, &b.out)
+	b.req = command.Request{Args: args, Name: e.name, Pause: s.pause}
+	s.node.opt.Store.Read(e.spec, &b.req, &b.out)
 	if err := s.checkOutput(); err != nil {
 		b.out.Buf = b.out.Buf[:start]
 		s.fail(e, args, err)
 		return
 	}
-	s.note(e.name, false, start, time.Since(started))
+	s.note(e.name, false, start, b.lap())
+}
+
+// lap returns how long the command under way took. The next one begins now, so
+// that the clock is looked at once a command.
+func (b *batch) lap() time.Duration {
+	began := b.begun
+	b.begun = time.Since(b.started)
+	return b.begun - began
 }
 
 // returns says whether a write may be one that answers an object (SET and FSET
@@ -198,8 +208,8 @@ func (s *session) checkOutput() error {
 
 // own carries out one of the node's own commands.
 func (s *session) own(e *entry, args []string) {
-	out := &s.batch.out
-	started := time.Now()
+	b := s.batch
+	out := &b.out
 	start := len(out.Buf)
 	c := &call{session: s, args: args, name: e.name, out: out}
 	if err := e.run(c); err != nil {
@@ -207,10 +217,11 @@ func (s *session) own(e *entry, args []string) {
 		s.fail(e, args, err)
 		return
 	}
+	took := b.lap()
 	if !c.finished {
-		out.Finish(start, time.Since(started))
+		out.Finish(start, took)
 	}
-	s.note(e.name, c.wrote, start, time.Since(started))
+	s.note(e.name, c.wrote, start, took)
 }
 
 // admit says why a command may not run: it is unknown, or the client has not
@@ -262,7 +273,7 @@ func (s *session) fail(e *entry, args []string, err error) {
 		b.out.Fail(strings.ToLower(args[0]), err)
 		b.out.Finish(start, 0)
 	}
-	s.note(name, false, start, 0)
+	s.note(name, false, start, b.lap())
 	b.answers[len(b.answers)-1].failed = true
 }
 
@@ -314,6 +325,7 @@ func (s *session) flushWrites() {
 	}
 	clear(b.writes) // an idle connection keeps no values alive
 	b.writes = b.writes[:0]
+	b.lap() // their time is the pipeline's
 }
 
 // disown replaces the answers of the pipeline's writes by err: they are
@@ -346,11 +358,14 @@ func (s *session) disown(base int, err error) {
 // committed, so its time is the pipeline's.
 func (s *session) observe() {
 	b := s.batch
-	all := time.Since(b.started)
+	var all time.Duration
 	for i := range b.answers {
 		a := &b.answers[i]
 		d := a.elapsed
 		if a.write {
+			if all == 0 {
+				all = time.Since(b.started)
+			}
 			d = all
 		}
 		s.node.opt.Observe(a.name, d, a.failed)

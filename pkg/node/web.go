@@ -29,7 +29,8 @@ func (s *session) choose(first resp.Kind) {
 // it is (AOF, MONITOR); what it answers and pushes from then on is its matter.
 func (s *session) wrapped(cmd *resp.Command) {
 	b := s.batch
-	s.flushWrites()
+	s.flushWrites() // of another kind
+	s.kind = cmd.Kind
 	if cmd.Kind == resp.HTTP && s.page(cmd) {
 		return
 	}

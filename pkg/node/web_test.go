@@ -282,6 +282,19 @@ func TestEnvelopeOfLateErrors(t *testing.T) {
 			t.Errorf("%q: %q", tc.send, got)
 		}
 	}
+	// Each answer of a mixed pipeline is disowned in its own form.
+	c = s.dial()
+	c.raw("SET k b POINT 1 1\r\n$17 SET k a POINT 1 1\r\nPING\r\n")
+	for i, head := range []string{"-ERR ", "$", "+PONG"} {
+		if got, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(got, head) || head == "$" && !strings.Contains(got, " -ERR ") {
+			t.Errorf("answer %d of a mixed pipeline: %q, %v", i, got, err)
+		}
+		if head == "$" {
+			if end, err := c.r.ReadString('\n'); end != "\r\n" {
+				t.Errorf("%q, %v", end, err)
+			}
+		}
+	}
 	disk.FailOp(fsxtest.OpWrite, nil)
 }
 

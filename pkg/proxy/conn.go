@@ -30,12 +30,12 @@ type Conn struct {
 	cancel context.CancelFunc
 
 	session     atomic.Pointer[Session]
-	lastCommand atomic.Int64 // Unix ns
+	lastCommand atomic.Int64 // ns after opened
 	reason      atomic.Int32 // CloseReason + 1; 0 while open
 
 	// For the sweeper. since is set before phase is.
 	phase atomic.Int32
-	since atomic.Int64 // Unix ns: the last progress
+	since atomic.Int64 // ns after opened: the last bytes that came, or the last attempt to send some
 	slim  atomic.Bool  // has been told to give back its buffers
 	head  headWatch    // of the sweeper alone
 
@@ -53,8 +53,6 @@ func newConn(s *Server, nc net.Conn) *Conn {
 	c := &Conn{srv: s, id: s.lastID.Add(1), nc: nc, opened: time.Now()}
 	c.ctx, c.cancel = context.WithCancel(s.base)
 	c.rd = resp.NewReader((*source)(c), s.opts.Limits)
-	c.lastCommand.Store(c.opened.UnixNano())
-	c.since.Store(c.opened.UnixNano())
 	return c
 }
 
@@ -71,7 +69,7 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 func (c *Conn) Opened() time.Time { return c.opened }
 
 // LastCommand is when the last commands were received, at first Opened.
-func (c *Conn) LastCommand() time.Time { return time.Unix(0, c.lastCommand.Load()) }
+func (c *Conn) LastCommand() time.Time { return c.opened.Add(time.Duration(c.lastCommand.Load())) }
 
 // Session is what Backend.Open returned, nil while it has not.
 func (c *Conn) Session() Session {
@@ -119,10 +117,9 @@ func (c *Conn) setReadDeadline(t time.Time) {
 	_ = c.nc.SetReadDeadline(t)
 }
 
-func (c *Conn) enter(p phase) {
-	c.since.Store(time.Now().UnixNano())
-	c.phase.Store(p)
-}
+// progress notes the time. Looking at the clock is not for free: it is done
+// once for what comes and once for what goes.
+func (c *Conn) progress() { c.since.Store(int64(time.Since(c.opened))) }
 
 // source is the connection as resp.Reader reads it.
 type source Conn
@@ -131,7 +128,7 @@ type source Conn
 func (src *source) Read(p []byte) (int, error) {
 	n, err := src.nc.Read(p)
 	if n > 0 {
-		src.since.Store(time.Now().UnixNano())
+		(*Conn)(src).progress()
 		src.slim.Store(false)
 		src.srv.count.in.Add(int64(n))
 	}

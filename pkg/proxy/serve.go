@@ -17,6 +17,9 @@ const (
 	// writePiece is what is written at once: a client that takes this much
 	// within WriteTimeout is slow, not stuck.
 	writePiece = 256 << 10
+	// slowOutput is a reply that a client may take so long to take that it
+	// would seem idle afterwards.
+	slowOutput = 64 << 10
 	// keepOutput is the largest buffer for replies that is kept while a
 	// connection is active.
 	keepOutput = 1 << 20
@@ -65,7 +68,7 @@ func (c *Conn) run() (why CloseReason, err error) {
 		return ClosedDrain, nil // accepted too late to be woken by the drain
 	}
 	for {
-		c.enter(phaseReading)
+		c.phase.Store(phaseReading)
 		clear(c.cmds)
 		c.cmds, err = c.rd.Batch(c.cmds[:0], c.srv.opts.MaxPipeline)
 		c.phase.Store(phaseWorking)
@@ -200,11 +203,15 @@ func (c *Conn) send() error {
 		err = net.ErrClosed
 	}
 	for len(rest) > 0 && err == nil {
-		c.enter(phaseWriting)
+		c.progress()
+		c.phase.Store(phaseWriting)
 		var n int
 		n, err = c.nc.Write(rest[:min(len(rest), writePiece)])
 		c.srv.count.out.Add(int64(n))
 		rest = rest[n:]
+	}
+	if len(c.out) > slowOutput {
+		c.progress()
 	}
 	c.phase.Store(phaseWorking)
 	if cap(c.out) > keepOutput {

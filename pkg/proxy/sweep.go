@@ -20,7 +20,7 @@ func (s *Server) sweep(done <-chan struct{}) {
 			return
 		case now := <-timer.C:
 			for _, c := range s.snapshot() {
-				s.look(c, now.UnixNano())
+				s.look(c, now)
 			}
 		}
 	}
@@ -38,11 +38,11 @@ func (s *Server) sweepPeriod() time.Duration {
 }
 
 // look ends a connection that has been idle or stuck for too long and wakes one
-// that could give back its buffers. now is in Unix nanoseconds.
-func (s *Server) look(c *Conn, now int64) {
+// that could give back its buffers.
+func (s *Server) look(c *Conn, now time.Time) {
 	// The phase first: whoever changes it has set the time before.
 	phase := c.phase.Load()
-	took := now - c.since.Load()
+	took := int64(now.Sub(c.opened)) - c.since.Load()
 	switch phase {
 	case phaseReading:
 		if c.head.took(c.rd.HalfRequest(), s.opts.HeaderTimeout) {

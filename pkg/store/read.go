@@ -13,12 +13,19 @@ import (
 // errSlice ends a read that has held the lock for long enough.
 var errSlice = errors.New("read slice used up")
 
+// largeRead is the size of a read, in bytes, from which on it gets a snapshot at
+// once: reading so large an area would hold the lock for too long.
+const largeRead = 16 << 10
+
 // Read answers a read command. req.Pause, if set, bounds it in time.
 func (s *Store) Read(spec *command.Spec, req *command.Request, out *reply.Reply) {
-	started := time.Now()
+	clock := startClock(out)
 	start := len(out.Buf)
 	req.Now = s.opt.Now()
-	err := s.readLocked(spec, req, out, started)
+	err := errSlice
+	if req.Size() < largeRead {
+		err = s.readLocked(spec, req, out)
+	}
 	if errors.Is(err, errSlice) {
 		out.Buf = out.Buf[:start]
 		s.stats.snapshots.Add(1)
@@ -28,11 +35,30 @@ func (s *Store) Read(spec *command.Spec, req *command.Request, out *reply.Reply)
 		out.Buf = out.Buf[:start]
 		out.Fail(cmp.Or(req.Via, req.Name), err)
 	}
-	out.Finish(start, time.Since(started))
+	clock.finish(out, start)
 }
 
-// readLocked runs the command on the live state until its slice is used up.
-func (s *Store) readLocked(spec *command.Spec, req *command.Request, out *reply.Reply, started time.Time) error {
+// clock tells how long a command took, which only answers in JSON say.
+type clock struct{ started time.Time }
+
+func startClock(out *reply.Reply) (c clock) {
+	if out.JSON {
+		c.started = time.Now()
+	}
+	return c
+}
+
+// finish ends the answer that starts at out.Buf[start].
+func (c clock) finish(out *reply.Reply, start int) {
+	if out.JSON {
+		out.Finish(start, time.Since(c.started))
+	}
+}
+
+// readLocked runs the command on the live state until its slice is used up. The
+// slice begins with the first question to Pause, which short reads never ask.
+func (s *Store) readLocked(spec *command.Spec, req *command.Request, out *reply.Reply) error {
+	var started time.Time
 	outer := req.Pause
 	defer func() { req.Pause = outer }()
 	req.Pause = func() error {
@@ -41,7 +67,10 @@ func (s *Store) readLocked(spec *command.Spec, req *command.Request, out *reply.
 				return err
 			}
 		}
-		if time.Since(started) > s.opt.ReadSlice {
+		switch {
+		case started.IsZero():
+			started = time.Now()
+		case time.Since(started) > s.opt.ReadSlice:
 			return errSlice
 		}
 		return nil

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/engine/collection"
@@ -20,9 +19,13 @@ type Write struct {
 
 // Write carries out writes under one lock, in order, and appends their answers
 // to out. They are in memory then, not yet on disk: before the answers are
-// sent, Commit must have returned for the offset.
+// sent, Commit must have returned for the offset. Large operands are read
+// before the lock is taken.
 func (s *Store) Write(ws []Write, out *reply.Reply) (offset int64) {
-	started := time.Now()
+	clock := startClock(out)
+	for i := range ws {
+		ws[i].Spec.ReadAhead(&ws[i].Request)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, err := s.begin()
@@ -38,7 +41,7 @@ func (s *Store) Write(ws []Write, out *reply.Reply) (offset int64) {
 			out.Buf = out.Buf[:start]
 			out.Fail(w.Request.Name, werr)
 		}
-		out.Finish(start, time.Since(started))
+		clock.finish(out, start)
 		w.End = len(out.Buf)
 	}
 	if err != nil {

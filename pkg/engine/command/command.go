@@ -10,6 +10,10 @@
 // Handlers are deterministic: given the same state, arguments and time they
 // record the same Change, on the leader, on a follower and when the log is
 // replayed.
+//
+// A handler runs under the lock of whoever owns the state. What takes long and
+// needs no state, reading a large geometry above all, can be done ahead by the
+// command's Early step, outside the lock.
 package command
 
 import (
@@ -34,6 +38,19 @@ type Request struct {
 	// ends the search and becomes its result. It is how the caller bounds the
 	// time of a search or the time for which a lock is held.
 	Pause func() error
+	// Early is what the Early step of the command has made of Args, for its
+	// handler; nil when it has not run. It depends on Args alone, errors
+	// included, so that a handler does the same with and without it.
+	Early any
+}
+
+// Size returns the bytes of the arguments.
+func (r *Request) Size() int {
+	n := 0
+	for _, a := range r.Args {
+		n += len(a)
+	}
+	return n
 }
 
 // Read answers a command that changes nothing.
@@ -48,4 +65,18 @@ type Spec struct {
 	Name  string // lower case
 	Read  Read
 	Write Write
+	// Early, if set, reads the arguments ahead and keeps what it has read in
+	// req.Early. It needs no lock.
+	Early func(req *Request)
+}
+
+// earlySize is the size from which on a command is read ahead, in bytes. Reading
+// less takes a few microseconds, which is not worth an allocation.
+const earlySize = 1024
+
+// ReadAhead runs the Early step of a command that is large enough for it.
+func (s *Spec) ReadAhead(req *Request) {
+	if s.Early != nil && req.Size() >= earlySize {
+		s.Early(req)
+	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
-	"evenkeel/pkg/engine/field"
 	"evenkeel/pkg/engine/glob"
 	"evenkeel/pkg/engine/reply"
 )
@@ -95,24 +94,56 @@ func pdel(req *command.Request, st *collection.State, ch *collection.Change, out
 	return nil
 }
 
+// fieldSetting is what the words of an FSET say, whatever the state is.
+type fieldSetting struct {
+	fields  fieldValues
+	xx      bool
+	returns *output
+}
+
+// earlyFields is what readFset keeps.
+type earlyFields struct {
+	fieldSetting
+	err error
+}
+
+// readFset is the Early step of FSET.
+func (l *Limits) readFset(req *command.Request) {
+	if len(req.Args) < 5 {
+		return
+	}
+	e := new(earlyFields)
+	e.err = l.parseFields(&e.fieldSetting, req.Args[3:])
+	req.Early = e
+}
+
 // fset is FSET key id [XX] [RETURN …] name value …, in any order.
 func (l *Limits) fset(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
-	args := req.Args
-	if len(args) < 5 {
+	if len(req.Args) < 5 {
 		return reply.ErrNumArgs
 	}
-	key, id := args[1], args[2]
-	var xx bool
-	var returns *output
-	var names []string
-	var values []field.Value
-	for args = args[3:]; len(args) > 0; {
+	if e, ok := req.Early.(*earlyFields); ok {
+		if e.err != nil {
+			return e.err
+		}
+		return e.put(req, st, ch, out)
+	}
+	var s fieldSetting
+	if err := l.parseFields(&s, req.Args[3:]); err != nil {
+		return err
+	}
+	return s.put(req, st, ch, out)
+}
+
+// parseFields reads the words behind the id.
+func (l *Limits) parseFields(s *fieldSetting, args []string) error {
+	for len(args) > 0 {
 		switch {
 		case fold(args[0], "xx"):
-			xx, args = true, args[1:]
+			s.xx, args = true, args[1:]
 			continue
 		case fold(args[0], "return"):
-			n, err := parseReturn(&returns, args)
+			n, err := parseReturn(&s.returns, args)
 			if err != nil {
 				return err
 			}
@@ -125,12 +156,18 @@ func (l *Limits) fset(req *command.Request, st *collection.State, ch *collection
 		if err != nil {
 			return err
 		}
-		names, values = append(names, name), append(values, v)
+		s.fields.add(fieldValue{name, v})
 		args = args[2:]
 	}
+	return nil
+}
+
+// put records what an FSET does that has been read.
+func (s *fieldSetting) put(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	key, id := req.Args[1], req.Args[2]
 	old, err := find(st, key, id, reply.ErrKeyNotFound, reply.ErrIDNotFound)
-	if xx && errors.Is(err, reply.ErrIDNotFound) {
-		if returns != nil {
+	if s.xx && errors.Is(err, reply.ErrIDNotFound) {
+		if s.returns != nil {
 			return reply.ErrIDNull
 		}
 		out.Int(0)
@@ -139,12 +176,12 @@ func (l *Limits) fset(req *command.Request, st *collection.State, ch *collection
 	if err != nil {
 		return err
 	}
-	it, updated := setFields(old, names, values)
+	it, updated := setFields(old, &s.fields)
 	if updated > 0 {
 		ch.Put(key, it, old)
 	}
-	if returns != nil {
-		returns.write(it, out)
+	if s.returns != nil {
+		s.returns.write(it, out)
 		return nil
 	}
 	out.Int(updated)
@@ -152,11 +189,12 @@ func (l *Limits) fset(req *command.Request, st *collection.State, ch *collection
 }
 
 // setFields returns the item with fields set, and how many of them changed.
-func setFields(it *collection.Item, names []string, values []field.Value) (*collection.Item, int) {
+func setFields(it *collection.Item, set *fieldValues) (*collection.Item, int) {
 	fields, updated := it.Fields(), 0
-	for i, name := range names {
-		if !fields.Get(name).Equals(values[i]) {
-			fields = fields.Set(name, values[i])
+	for i := range set.len {
+		f := set.at(i)
+		if !fields.Get(f.name).Equals(f.value) {
+			fields = fields.Set(f.name, f.value)
 			updated++
 		}
 	}

@@ -61,7 +61,7 @@ func Commands(limits Limits) []command.Spec {
 	limits.EnsureDefaults()
 	l := &limits
 	return []command.Spec{
-		{Name: "set", Write: l.set},
+		{Name: "set", Write: l.set, Early: l.readSet},
 		{Name: "get", Read: get},
 		{Name: "del", Write: del},
 		{Name: "pdel", Write: pdel},
@@ -69,7 +69,7 @@ func Commands(limits Limits) []command.Spec {
 		{Name: "flushdb", Write: flushdb},
 		{Name: "rename", Write: rename},
 		{Name: "renamenx", Write: renamenx},
-		{Name: "fset", Write: l.fset},
+		{Name: "fset", Write: l.fset, Early: l.readFset},
 		{Name: "fget", Read: fget},
 		{Name: "exists", Read: exists},
 		{Name: "fexists", Read: fexists},

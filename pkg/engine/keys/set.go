@@ -15,44 +15,116 @@ import (
 
 var errIDExists = &reply.Error{JSON: "id already exists", Null: true}
 
-// setting is what the words of a SET say.
+// setting is what the words of a SET say, whatever the state is.
 type setting struct {
-	object   geojson.Object // nil: it is the point
-	point    geometry.Point
-	given    bool // object or point are set
-	fields   field.List
-	deadline int64
-	nx, xx   bool
-	returns  *output
+	object  geojson.Object // nil: it is the point
+	point   geometry.Point
+	given   bool // object or point are set
+	fields  fieldValues
+	expires bool // in that many seconds
+	seconds float64
+	nx, xx  bool
+	returns *output
+}
+
+// fieldValue is a field to be set.
+type fieldValue struct {
+	name  string
+	value field.Value
+}
+
+// fieldValues are fields to be set, in the order in which they are set. The
+// first ones take no memory of their own.
+type fieldValues struct {
+	few  [2]fieldValue
+	more []fieldValue
+	len  int
+}
+
+func (fs *fieldValues) add(f fieldValue) {
+	if fs.len < len(fs.few) {
+		fs.few[fs.len] = f
+	} else {
+		fs.more = append(fs.more, f)
+	}
+	fs.len++
+}
+
+func (fs *fieldValues) at(i int) *fieldValue {
+	if i < len(fs.few) {
+		return &fs.few[i]
+	}
+	return &fs.more[i-len(fs.few)]
+}
+
+// earlySetting is what readSet keeps.
+type earlySetting struct {
+	setting
+	err error
+}
+
+// readSet is the Early step of SET. What it finds in req.Early, of a SET that is
+// done, it uses again: a replay reads every SET ahead.
+func (l *Limits) readSet(req *command.Request) {
+	if len(req.Args) < 4 {
+		return
+	}
+	e, used := req.Early.(*earlySetting)
+	if used {
+		*e = earlySetting{}
+	} else {
+		e = new(earlySetting)
+	}
+	e.err = l.parseSetting(&e.setting, req.Args[3:])
+	req.Early = e
 }
 
 // set is SET key id [FIELD name value …] [EX seconds] [NX|XX] [RETURN …]
 // value, with the options on either side of the value.
 func (l *Limits) set(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
-	args := req.Args
-	if len(args) < 4 {
+	if len(req.Args) < 4 {
 		return reply.ErrNumArgs
 	}
-	key, id := args[1], args[2]
-	old, _ := st.Get(key, id)
-	var s setting
-	if old != nil {
-		s.fields = old.Fields()
+	if e, ok := req.Early.(*earlySetting); ok {
+		if e.err != nil {
+			return e.err
+		}
+		return e.put(req, st, ch, out)
 	}
-	if err := l.parseSetting(&s, args[3:], req.Now); err != nil {
+	var s setting
+	if err := l.parseSetting(&s, req.Args[3:]); err != nil {
 		return err
 	}
+	return s.put(req, st, ch, out)
+}
+
+// put records what a SET does that has been read.
+func (s *setting) put(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
+	key, id := req.Args[1], req.Args[2]
+	old, _ := st.Get(key, id)
 	switch {
 	case s.nx && old != nil:
 		return errIDExists
 	case s.xx && old == nil:
 		return reply.ErrIDNull
 	}
+	var fields field.List
+	if old != nil {
+		fields = old.Fields()
+	}
+	for i := range s.fields.len {
+		f := s.fields.at(i)
+		fields = fields.Set(f.name, f.value)
+	}
+	var deadline int64
+	if s.expires {
+		deadline = Deadline(req.Now, s.seconds)
+	}
 	var it *collection.Item
 	if s.object == nil {
-		it = collection.NewPoint(id, s.point, s.fields, s.deadline)
+		it = collection.NewPoint(id, s.point, fields, deadline)
 	} else {
-		it = collection.NewItem(id, s.object, s.fields, s.deadline)
+		it = collection.NewItem(id, s.object, fields, deadline)
 	}
 	ch.Put(key, it, old)
 	if s.returns != nil {
@@ -64,7 +136,7 @@ func (l *Limits) set(req *command.Request, st *collection.State, ch *collection.
 }
 
 // parseSetting reads the words behind the id.
-func (l *Limits) parseSetting(s *setting, args []string, now int64) error {
+func (l *Limits) parseSetting(s *setting, args []string) error {
 	for len(args) > 0 {
 		var n int
 		var err error
@@ -72,7 +144,7 @@ func (l *Limits) parseSetting(s *setting, args []string, now int64) error {
 		case fold(word, "field"):
 			n, err = l.setField(s, args)
 		case fold(word, "ex"):
-			n, err = setExpiry(s, args, now)
+			n, err = setExpiry(s, args)
 		case fold(word, "nx") && !s.xx:
 			s.nx, n = true, 1
 		case fold(word, "xx") && !s.nx:
@@ -102,7 +174,7 @@ func (l *Limits) setField(s *setting, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.fields = s.fields.Set(name, v)
+	s.fields.add(fieldValue{name, v})
 	return 3, nil
 }
 
@@ -123,7 +195,7 @@ func (l *Limits) parseField(name, text string) (string, field.Value, error) {
 }
 
 // setExpiry reads EX seconds.
-func setExpiry(s *setting, args []string, now int64) (int, error) {
+func setExpiry(s *setting, args []string) (int, error) {
 	if len(args) < 2 {
 		return 0, reply.ErrNumArgs
 	}
@@ -131,7 +203,7 @@ func setExpiry(s *setting, args []string, now int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.deadline = Deadline(now, secs)
+	s.expires, s.seconds = true, secs
 	return 2, nil
 }
 
