@@ -18,6 +18,7 @@ require (
 	github.com/tidwall/pretty v1.2.0
 	github.com/tidwall/redcon v1.6.2
 	github.com/tidwall/sjson v1.2.5
+	github.com/yuin/gopher-lua v1.1.1
 	github.com/zeebo/xxh3 v1.0.2
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.38.0

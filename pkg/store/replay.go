@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"slices"
 	"strings"
 
 	"evenkeel/pkg/aof"
@@ -19,8 +21,8 @@ type replayer struct {
 	eng     *engine.Engine
 	out     reply.Reply
 	req     command.Request
-	refused int   // commands that the engine did not accept
-	first   error // the first of them
+	refused int    // commands that the engine did not accept
+	first   string // the first of them, and why
 }
 
 func (s *Store) replayer(eng *engine.Engine) *replayer { return &replayer{store: s, eng: eng} }
@@ -32,73 +34,73 @@ var errReplay = errors.New("unknown command in the log")
 type source func(ctx context.Context, visit func(aof.Batch) error) error
 
 // load replays a source into the replayer's engine, which has no data. One
-// goroutine reads, checks and splits; this one applies.
+// goroutine reads, checks, splits, and reads ahead what needs no state; this one
+// applies.
 func (r *replayer) load(ctx context.Context, src source) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	full, free := make(chan *chunk, chunksAhead), make(chan *chunk, chunksAhead+2)
 	for range cap(free) {
 		free <- &chunk{}
 	}
+	before := r.store.stats.commands.Load()
 	var readErr error
 	go func() {
 		defer close(full)
-		readErr = read(ctx, src, full, free)
+		readErr = r.read(ctx, src, full, free)
 	}()
-	err := r.eng.Load(func() error {
-		var err error
-		for c := range full { // to the end also after an error: the reader is joined
-			if err == nil {
-				if err = c.apply(r); err != nil {
-					cancel(err)
-				}
-			}
+	r.eng.Load(func() {
+		for c := range full {
+			c.apply(r)
 			c.reset()
 			free <- c
 		}
-		return err
 	})
-	if err != nil {
-		return err
+	if r.store.stats.commands.Load()-before > manyCommands {
+		debug.FreeOSMemory() // of overwritten objects, and of what the indexes were built from
 	}
 	return readErr
 }
 
 const (
-	// chunkWords is how many words of commands are handed over at a time.
-	chunkWords = 8192
+	// chunkBytes is how much of the log is handed over at a time.
+	chunkBytes = 128 << 10
 	// chunksAhead is how many chunks the reader may be ahead.
 	chunksAhead = 4
+	// manyCommands leave so much garbage that it is given back at once.
+	manyCommands = 100_000
 )
 
-// chunk is some batches, split into words.
+// chunk is some batches, split into commands.
 type chunk struct {
-	batches  []aof.Batch // without their payloads
-	commands []int       // per batch: how many of ends are its commands'
-	ends     []int       // per command: where in words it ends
-	words    []string
+	batches []aof.Batch // without their payloads
+	ends    []int       // per batch: where in steps it ends
+	steps   []step      // what lies behind its end is used again
+	words   []string    // of all steps
+	size    int         // bytes of payload
+}
+
+// step is one command.
+type step struct {
+	spec *command.Spec
+	req  command.Request
 }
 
 func (c *chunk) reset() {
+	if c.size > 2*chunkBytes { // it had a large batch, and may have grown with it
+		*c = chunk{}
+		return
+	}
 	clear(c.words) // they keep whole payloads alive
-	c.batches, c.commands, c.ends, c.words = c.batches[:0], c.commands[:0], c.ends[:0], c.words[:0]
+	c.batches, c.ends, c.steps, c.words, c.size = c.batches[:0], c.ends[:0], c.steps[:0], c.words[:0], 0
 }
 
 // read splits the batches of src into chunks.
-func read(ctx context.Context, src source, full chan<- *chunk, free <-chan *chunk) error {
+func (r *replayer) read(ctx context.Context, src source, full chan<- *chunk, free <-chan *chunk) error {
 	c := <-free
 	err := src(ctx, func(b aof.Batch) error {
-		if err := aof.EachCommand(b.Payload, func(args []string) error {
-			c.words = append(c.words, args...)
-			c.ends = append(c.ends, len(c.words))
-			return nil
-		}); err != nil {
+		if err := c.add(r.eng, b); err != nil {
 			return fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
 		}
-		b.Payload = nil
-		c.batches = append(c.batches, b)
-		c.commands = append(c.commands, len(c.ends))
-		if len(c.words) < chunkWords {
+		if c.size < chunkBytes {
 			return nil
 		}
 		full <- c
@@ -116,20 +118,51 @@ func read(ctx context.Context, src source, full chan<- *chunk, free <-chan *chun
 	return err
 }
 
+// add splits a batch and takes its commands.
+func (c *chunk) add(eng *engine.Engine, b aof.Batch) error {
+	if err := aof.EachCommand(b.Payload, func(args []string) error {
+		return c.addCommand(eng, args, b.Time)
+	}); err != nil {
+		return err
+	}
+	c.size += len(b.Payload)
+	b.Payload = nil
+	c.batches = append(c.batches, b)
+	c.ends = append(c.ends, len(c.steps))
+	return nil
+}
+
+// addCommand takes a command, and reads it ahead if it can be.
+func (c *chunk) addCommand(eng *engine.Engine, args []string, now int64) error {
+	name := lower(args[0])
+	spec := eng.LookupLogged(name)
+	if spec == nil || spec.Write == nil {
+		return fmt.Errorf("%w: %q", errReplay, args[0])
+	}
+	c.words = append(c.words, args...)
+	words := c.words[len(c.words)-len(args):]
+	c.steps = slices.Grow(c.steps, 1)[:len(c.steps)+1]
+	s := &c.steps[len(c.steps)-1]
+	s.spec = spec
+	s.req.Args, s.req.Name, s.req.Now = words, name, now
+	if spec.Early == nil {
+		s.req.Early = nil
+		return nil
+	}
+	spec.Early(&s.req)
+	return nil
+}
+
 // apply carries out the chunk's commands.
-func (c *chunk) apply(r *replayer) error {
-	word, cmd := 0, 0
+func (c *chunk) apply(r *replayer) {
+	at := 0
 	for i, b := range c.batches {
-		r.req.Now = b.Time
-		for ; cmd < c.commands[i]; cmd++ {
-			if err := r.command(c.words[word:c.ends[cmd]]); err != nil {
-				return fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
-			}
-			word = c.ends[cmd]
+		for ; at < c.ends[i]; at++ {
+			r.carryOut(c.steps[at].spec, &c.steps[at].req)
 		}
 		r.check(b)
 	}
-	return nil
+	r.store.stats.commands.Add(int64(len(c.steps)))
 }
 
 // check compares the state with the digest that the batch must lead to. A
@@ -145,31 +178,32 @@ func (r *replayer) check(b aof.Batch) {
 	}
 }
 
+// command carries out one command of a leader.
 func (r *replayer) command(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	r.req.Args = args
-	r.req.Name = lower(args[0])
+	r.req.Args, r.req.Name = args, lower(args[0])
 	spec := r.eng.LookupLogged(r.req.Name)
 	if spec == nil || spec.Write == nil {
 		return fmt.Errorf("%w: %q", errReplay, args[0])
 	}
 	r.store.stats.commands.Add(1)
+	r.carryOut(spec, &r.req)
+	return nil
+}
+
+func (r *replayer) carryOut(spec *command.Spec, req *command.Request) {
 	r.out.Buf = r.out.Buf[:0]
-	ch, err := r.eng.Prepare(spec, &r.req, &r.out)
+	ch, err := r.eng.Prepare(spec, req, &r.out)
 	switch {
 	case err != nil:
 		// It was accepted once; a stock Tile38 passes over such a command when
 		// it loads, and so do we, but not silently.
 		r.refused++
-		if r.first == nil {
-			r.first = fmt.Errorf("%q: %w", args, err)
+		if r.first == "" {
+			r.first = fmt.Sprintf("%q: %v", req.Args, err)
 		}
 	case ch != nil:
 		r.eng.Apply(ch)
 	}
-	return nil
 }
 
 func (r *replayer) report(l *slog.Logger) {

@@ -69,12 +69,12 @@ func (a *Area) Intersects(obj geojson.Object) bool {
 	return obj.Intersects(a.Object)
 }
 
-// Side says where a rectangle lies. Inside means that all of its points are in
-// the area, Outside that none is.
-func (a *Area) Side(r geometry.Rect) collection.Side {
+// Side says where a rectangle lies, or, if it is that of a plain point, the
+// point in it.
+func (a *Area) Side(r geometry.Rect, plain bool) collection.Side {
 	switch {
 	case a.circle != nil:
-		return a.circle.side(r)
+		return a.circle.side(r, plain)
 	case a.rect != nil && a.rect.ContainsRect(r):
 		return collection.Inside
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -195,6 +196,34 @@ func TestCircleIsExact(t *testing.T) {
 	}
 }
 
+// TestAbout compares the quick haversine with the exact one wherever it is
+// asked for in a small circle.
+func TestAbout(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	small := 0
+	for range 2000 {
+		c := geometry.Point{X: rnd.Float64()*360 - 180, Y: rnd.Float64()*180 - 90}
+		k := newCircle(geojson.NewCircle(c, math.Pow(10, rnd.Float64()*7), Steps))
+		if k.small {
+			small++
+		}
+		for range 50 {
+			p := geometry.Point{
+				X: k.rect.Min.X + rnd.Float64()*(k.rect.Max.X-k.rect.Min.X),
+				Y: k.rect.Min.Y + rnd.Float64()*(k.rect.Max.Y-k.rect.Min.Y),
+			}
+			about, exact := k.about(p), k.haversine(p)
+			// Rounding alone makes that much in circles of meters.
+			if math.Abs(about-exact) > exact*aboutError/10+1e-22 {
+				t.Fatalf("%v to %v: %v, want %v", c, p, about, exact)
+			}
+		}
+	}
+	if small < 1000 {
+		t.Errorf("only %d circles were small", small)
+	}
+}
+
 // checkSide puts a small or large rectangle around a point and checks that what
 // Side says of it holds for the point.
 func checkSide(t *testing.T, a *Area, p geometry.Point, rnd *rand.Rand) {
@@ -206,12 +235,16 @@ func checkSide(t *testing.T, a *Area, p geometry.Point, rnd *rand.Rand) {
 		Max: geometry.Point{X: p.X - dx + size, Y: p.Y - dy + size},
 	}
 	in := a.Contains(geojson.NewSimplePoint(p))
-	side := a.Side(r)
-	if in && side == collection.Outside || !in && side == collection.Inside {
+	side := a.Side(r, false)
+	if in && side == collection.Outside || !in && side == collection.Inside || side == collection.Apart {
 		t.Fatalf("%s: point %v inside %v, side %d of %v", a.Object, p, in, side, r)
 	}
 	if side == collection.Outside && a.Contains(geojson.NewFeature(geojson.NewPoint(p), "")) {
 		t.Fatalf("%s: feature at %v inside, side %d of %v", a.Object, p, side, r)
+	}
+	// Of a plain point more can be said, but nothing else.
+	if plain := a.Side(r, true); plain != side && (in || plain != collection.Apart) {
+		t.Fatalf("%s: point %v inside %v, side %d of %v if it is plain", a.Object, p, in, plain, r)
 	}
 }
 
@@ -230,6 +263,13 @@ func TestClip(t *testing.T) {
 			`{"type":"Feature","geometry":{"type":"LineString","coordinates":[[5,0],[5,5]]},"properties":{"k":1},"id":9}`},
 		{`{"type":"MultiPoint","coordinates":[[1,1],[-1,1]]}`,
 			`{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point","coordinates":[1,1]},"properties":{}}]}`},
+		{`{"type":"Feature","geometry":{"type":"MultiPoint","coordinates":[[1,1],[-1,1]]},"properties":{"k":1}}`,
+			`{"type":"Feature","geometry":{"type":"FeatureCollection","features":[{"type":"Feature",` +
+				`"geometry":{"type":"Point","coordinates":[1,1]},"properties":{}}]},"properties":{"k":1}}`},
+		{`{"type":"Polygon","coordinates":[[[50,50],[60,50],[60,60],[50,50]],[[1,1],[2,1],[2,2],[1,1]]]}`,
+			`{"type":"Polygon","coordinates":[[[1,1],[2,1],[2,2],[1,1]]]}`},
+		{`{"type":"LineString","coordinates":[[1,5],[12,5],[12,6],[14,5],[1,5]]}`,
+			`{"type":"LineString","coordinates":[[1,5],[10,5],[1,5]]}`},
 	} {
 		obj, err := geojson.Parse(c.in, geojson.DefaultParseOptions)
 		if err != nil {
@@ -237,6 +277,64 @@ func TestClip(t *testing.T) {
 		}
 		if got := Clip(obj, box).JSON(); got != c.want {
 			t.Errorf("clip %s\n got %s\nwant %s", c.in, got, c.want)
+		}
+	}
+}
+
+// TestClipNaN cuts off at a rectangle of which one side is no number: there is
+// nothing beyond it.
+func TestClipNaN(t *testing.T) {
+	box := geometry.Rect{Min: geometry.Point{X: math.NaN()}, Max: geometry.Point{X: 2, Y: 9}}
+	got := Clip(geojson.NewRect(geometry.Rect{Min: geometry.Point{X: -4, Y: 1}, Max: geometry.Point{X: 3, Y: 3}}), box)
+	want := geometry.Rect{Min: geometry.Point{X: -4, Y: 1}, Max: geometry.Point{X: 2, Y: 3}}
+	if got.Rect() != want {
+		t.Errorf("%s covers %+v, want %+v", got, got.Rect(), want)
+	}
+}
+
+// TestDistantTiles holds tiles that are none, and the deepest ones, to Tile38.
+func TestDistantTiles(t *testing.T) {
+	for _, c := range []struct {
+		words string
+		want  geometry.Rect
+	}{
+		{"TILE 9223372036854775807 0 1", geometry.Rect{Min: geometry.Point{X: -180}, Max: geometry.Point{X: 180, Y: 85.05112878}}},
+		{"TILE 1073741827 0 1", geometry.Rect{Min: geometry.Point{X: 179.296875}, Max: geometry.Point{X: 180, Y: 85.05112878}}},
+		{"QUADKEY 0123012301230123012301230123012301", geometry.Rect{
+			Min: geometry.Point{X: -60.00000000698492, Y: 72.73278609308241},
+			Max: geometry.Point{X: -59.99999998603016, Y: 72.73278609930239}}},
+	} {
+		a, _, err := parseWords(t, noBuffer(), c.words)
+		if err != nil || a.Rect != c.want {
+			t.Errorf("%s: %+v, %v; want %+v", c.words, a.Rect, err, c.want)
+		}
+	}
+}
+
+func TestTileOfClippedMVT(t *testing.T) {
+	for words, want := range map[string]Tile{"MVT 5 6 4": {5, 6, 4}, "MVT 5 6 4 CLIPBY BOUNDS 0 0 1 1": {}} {
+		a, _, err := parseWords(t, noBuffer(), words)
+		if err != nil || a.Tile == nil || *a.Tile != want || a.Clip == nil {
+			t.Errorf("%s: %+v, %v, want tile %v", words, a, err, want)
+		}
+	}
+}
+
+func TestParseOne(t *testing.T) {
+	for _, c := range []struct {
+		words string
+		n     int
+		want  string
+	}{
+		{"BOUNDS 0 0 9 9 CLIPBY BOUNDS 1 1 2 2", 5, ""},
+		{"TILE -1 -1 99 x", 4, ""},
+		{"TILE 0 0 -1", 0, "invalid argument '-1'"},
+		{"MVT 0 0 0", 0, "invalid argument 'MVT'"},
+		{"", 0, reply.ErrNumArgs.Error()},
+	} {
+		a, n, err := ParseOne(strings.Fields(c.words), noBuffer())
+		if n != c.n || (a != nil) != (c.want == "") || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s: %v, %d words, %v; want %d, %q", c.words, a, n, err, c.n, c.want)
 		}
 	}
 }
@@ -304,7 +402,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		side := a.Side(point.Rect())
+		side := a.Side(point.Rect(), true)
 		if in := a.Contains(point); in && side == collection.Outside || !in && side == collection.Inside {
 			t.Errorf("%q: point inside %v, side %d", words, in, side)
 		}

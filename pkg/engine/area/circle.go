@@ -28,9 +28,11 @@ type circle struct {
 	inner  geometry.Rect // wholly inside the circle; empty (Min > Max) if unknown
 	φ, λ   float64       // the centre, radians
 	cosφ   float64
+	sinφ   float64
 	limit  float64 // the haversine of the radius
-	least  float64 // with a smaller haversine, all nearby points lie inside
+	least  float64 // with a smaller haversine by about, all nearby points lie inside
 	most   float64 // with a greater one, none does
+	small  bool    // about may use polynomials
 }
 
 // nearby is how large a rectangle may be, in degrees, to be judged by one of
@@ -41,13 +43,38 @@ const nearby = 4e-5
 func newCircle(o *geojson.Circle) *circle {
 	c := o.Center()
 	k := &circle{object: o, φ: c.Y * radians, λ: c.X * radians, limit: o.Haversine()}
-	k.cosφ = math.Cos(k.φ)
+	k.sinφ, k.cosφ = math.Sin(k.φ), math.Cos(k.φ)
 	k.rect = circleRect(c, o.Meters())
 	k.inner = k.innerRect()
 	// The sine of half the angle differs by less than half the distance.
 	s, slack := math.Sqrt(k.limit), nearby*radians
-	k.least, k.most = max(s-slack, 0)*max(s-slack, 0), (s+slack)*(s+slack)
+	k.least = max(s-slack, 0) * max(s-slack, 0) * (1 - aboutError)
+	k.most = (s + slack) * (s + slack) * (1 + aboutError)
+	k.small = k.rect.Max.X-k.rect.Min.X <= 40 && k.rect.Max.Y-k.rect.Min.Y <= 20 &&
+		k.rect.Min.Y >= -80 && k.rect.Max.Y <= 80
 	return k
+}
+
+// aboutError is more than the relative error of about.
+const aboutError = 1e-6
+
+// about returns nearly the haversine of the angle between the centre and a
+// point near k.rect. In small circles, polynomials do for sine and cosine.
+func (k *circle) about(p geometry.Point) float64 {
+	if !k.small {
+		return k.haversine(p)
+	}
+	Δφ, Δλ := p.Y*radians-k.φ, p.X*radians-k.λ
+	sφ, sλ := sine(Δφ/2), sine(Δλ/2)
+	// The cosine of φ + Δφ, by its addition theorem.
+	cos := k.cosφ*(1-2*sφ*sφ) - k.sinφ*sine(Δφ)
+	return sφ*sφ + cos*k.cosφ*sλ*sλ
+}
+
+// sine is the sine of a small angle.
+func sine(x float64) float64 {
+	x2 := x * x
+	return x * (1 - x2*(1./6)*(1-x2*(1./20)))
 }
 
 // circleRect returns the rectangle around the polygon of a circle, by the same
@@ -115,18 +142,20 @@ func (k *circle) containsPoint(p geometry.Point) bool {
 }
 
 // side judges rectangles in the inner one, and those of points.
-func (k *circle) side(r geometry.Rect) collection.Side {
+func (k *circle) side(r geometry.Rect, plain bool) collection.Side {
 	if k.inner.ContainsRect(r) {
 		return collection.Inside
 	}
 	if !(r.Max.X-r.Min.X <= nearby && r.Max.Y-r.Min.Y <= nearby) {
 		return collection.Partly
 	}
-	switch h := k.haversine(r.Min); {
+	switch h := k.about(r.Min); {
 	case h < k.least:
 		return collection.Inside
 	case h > k.most && k.beyond(r):
 		return collection.Outside
+	case h > k.most && plain:
+		return collection.Apart
 	}
 	return collection.Partly
 }

@@ -24,7 +24,10 @@ func clipBy(a *Area, w *words) (*Area, error) {
 		return nil, reply.InvalidArgument("cannot clipby " + kind)
 	}
 	cut := New(Clip(a.Object, r))
-	cut.Tile, cut.Meters = a.Tile, a.Meters
+	cut.Meters = a.Meters
+	if a.Tile != nil {
+		cut.Tile = &Tile{} // as in Tile38, which draws it on the map of the world
+	}
 	if a.Clip != nil {
 		r := cut.Rect
 		cut.Clip = &r
@@ -53,19 +56,11 @@ func Clip(obj geojson.Object, r geometry.Rect) geojson.Object {
 	case *geojson.Circle:
 		return o // as in Tile38
 	case *geojson.Feature:
-		return clipFeature(o, r)
+		return geojson.NewFeature(Clip(o.Base(), r), o.Members())
 	case geojson.Collection:
 		return clipCollection(o, r)
 	}
 	return geojson.NewMultiPoint(nil)
-}
-
-func clipFeature(o *geojson.Feature, r geometry.Rect) geojson.Object {
-	base := Clip(o.Base(), r)
-	if _, ok := base.(*geojson.FeatureCollection); ok {
-		return base
-	}
-	return geojson.NewFeature(base, o.Members())
 }
 
 // clipCollection returns the features of what is left of the children.
@@ -99,21 +94,24 @@ func points(s geometry.Series) []geometry.Point {
 	return ps
 }
 
+// clipPoly makes the first ring of which something is left the outer one.
 func clipPoly(p *geometry.Poly, r geometry.Rect) geojson.Object {
 	if p == nil || p.Exterior == nil {
 		return geojson.NewMultiPolygon(nil)
 	}
-	outer := clipRing(points(p.Exterior), r)
-	if len(outer) == 0 {
-		return geojson.NewMultiPolygon(nil)
+	var rings [][]geometry.Point
+	if outer := clipRing(points(p.Exterior), r); len(outer) > 0 {
+		rings = append(rings, outer)
 	}
-	var holes [][]geometry.Point
 	for _, h := range p.Holes {
 		if hole := clipRing(points(h), r); len(hole) > 0 {
-			holes = append(holes, hole)
+			rings = append(rings, hole)
 		}
 	}
-	return geojson.NewPolygon(geometry.NewPoly(outer, holes, nil))
+	if len(rings) == 0 {
+		return geojson.NewMultiPolygon(nil)
+	}
+	return geojson.NewPolygon(geometry.NewPoly(rings[0], rings[1:], nil))
 }
 
 // edge is a side of a rectangle.
@@ -126,16 +124,17 @@ const (
 	top
 )
 
+// inside says on which side a point lies; what is not a number lies inside.
 func (e edge) inside(p geometry.Point, r geometry.Rect) bool {
 	switch e {
 	case left:
-		return p.X >= r.Min.X
+		return !(p.X < r.Min.X)
 	case right:
-		return p.X <= r.Max.X
+		return !(p.X > r.Max.X)
 	case bottom:
-		return p.Y >= r.Min.Y
+		return !(p.Y < r.Min.Y)
 	}
-	return p.Y <= r.Max.Y
+	return !(p.Y > r.Max.Y)
 }
 
 // cross returns where the line from a to b, which lie on different sides,
@@ -186,7 +185,8 @@ func clipRing(ring []geometry.Point, r geometry.Rect) []geometry.Point {
 }
 
 // clipLine returns the parts of a line that lie in r: one LineString, or a
-// MultiLineString.
+// MultiLineString. Where the line leaves r and comes back at the same point, it
+// is one part.
 func clipLine(l *geometry.Line, r geometry.Rect) geojson.Object {
 	var lines []*geometry.Line
 	var part []geometry.Point
@@ -200,7 +200,6 @@ func clipLine(l *geometry.Line, r geometry.Rect) geojson.Object {
 		s := l.SegmentAt(i)
 		a, b, ok := clipSegment(s.A, s.B, r)
 		if !ok {
-			flush()
 			continue
 		}
 		if len(part) == 0 || part[len(part)-1] != a {
@@ -208,9 +207,6 @@ func clipLine(l *geometry.Line, r geometry.Rect) geojson.Object {
 			part = append(part, a)
 		}
 		part = append(part, b)
-		if b != s.B {
-			flush()
-		}
 	}
 	flush()
 	if len(lines) == 1 {

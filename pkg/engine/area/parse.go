@@ -49,8 +49,9 @@ type Options struct {
 
 // words hands out the words of an area. An empty word counts as a missing one.
 type words struct {
-	all []string
-	n   int
+	all  []string
+	n    int
+	wild bool // TILE takes any numbers
 }
 
 func (w *words) next() (string, error) {
@@ -111,6 +112,24 @@ func Parse(in []string, opts Options) (a *Area, n int, err error) {
 		tile, clip := a.Tile, a.Clip
 		a = New(obj)
 		a.Tile, a.Clip = tile, clip
+	}
+	return a, w.n, nil
+}
+
+// ParseOne reads an area as TEST takes it: a tile may have any numbers, and
+// neither MVT nor CLIPBY nor a buffer is known. n is how many words it took.
+func ParseOne(in []string, opts Options) (a *Area, n int, err error) {
+	opts.EnsureDefaults()
+	w := &words{all: in, wild: true}
+	kind, err := w.next()
+	if err != nil {
+		return nil, 0, err
+	}
+	if strings.EqualFold(kind, "mvt") {
+		return nil, 0, reply.InvalidArgument(kind)
+	}
+	if a, err = opts.kind(w, strings.ToLower(kind), kind); err != nil {
+		return nil, 0, err
 	}
 	return a, w.n, nil
 }
@@ -259,7 +278,7 @@ const maxZoom = 23
 
 // tile reads the three numbers of a map tile.
 func (w *words) tile() (Tile, error) {
-	var v [3]uint64
+	var v [3]int
 	for i := range v {
 		if w.n+i >= len(w.all) || w.all[w.n+i] == "" {
 			return Tile{}, reply.ErrNumArgs
@@ -267,16 +286,30 @@ func (w *words) tile() (Tile, error) {
 	}
 	for i := range v {
 		word, _ := w.next()
-		n, err := strconv.ParseInt(word, 10, 64)
-		if err != nil || n < 0 || i == 2 && n > maxZoom {
+		n, ok := tileNumber(word, i == 2, w.wild)
+		if !ok {
 			return Tile{}, reply.InvalidArgument(word)
 		}
-		v[i] = uint64(n)
+		v[i] = n
 	}
-	// Tiles far beyond the last one are all the same empty place.
-	const beyond = 1 << 30
-	return Tile{X: int(min(v[0], beyond)), Y: int(min(v[1], beyond)), Z: int(v[2])}, nil
+	return Tile{X: v[0], Y: v[1], Z: v[2]}, nil
 }
+
+// tileNumber reads one of the numbers. Beyond the last tile of a level, and with
+// any level, there is a rectangle, too: the one that comes out in Tile38.
+func tileNumber(word string, level, wild bool) (n int, ok bool) {
+	if level && wild {
+		z, err := strconv.ParseUint(word, 10, 64)
+		return int(min(z, deepest)), err == nil
+	}
+	i, err := strconv.ParseInt(word, 10, 64)
+	ok = err == nil && (wild || i >= 0) && !(level && i > maxZoom)
+	return int(i), ok
+}
+
+// deepest is the level from which on all tiles are the same, because their size
+// has no bit left.
+const deepest = 64
 
 func parseMVT(w *words) (*Area, error) {
 	t, err := w.tile()
@@ -338,15 +371,9 @@ func parseQuadKey(w *words) (geometry.Rect, error) {
 		if d > 3 {
 			return geometry.Rect{}, reply.InvalidArgument(key)
 		}
-		if i < maxKey {
-			t.X = t.X<<1 | int(d&1)
-			t.Y = t.Y<<1 | int(d>>1)
-		}
+		t.X = t.X<<1 | int(d&1)
+		t.Y = t.Y<<1 | int(d>>1)
 	}
-	t.Z = min(t.Z, maxKey)
+	t.Z = min(t.Z, deepest)
 	return tileRect(t), nil
 }
-
-// maxKey is how many digits of a quadkey count; at the 30th, a tile is smaller
-// than 4 cm.
-const maxKey = 30

@@ -1,33 +1,13 @@
 package collection
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // bulkFill is how many entries a node gets when an index is built at once:
 // fewer than fit, so that the writes that follow do not split every node.
 const bulkFill = 26
 
-// Defer lets s do without the index by place while a log is replayed into it:
-// building it at once is several times cheaper than keeping it up to date. The
-// state must be empty, and nothing but Apply, Get and Digest may be asked of it
-// until Index is called.
-func (s *State) Defer() { s.deferred = true }
-
-// Index ends what Defer began: it builds the index of every collection.
-func (s *State) Index() {
-	s.deferred = false
-	s.cols.Scan(func(_ string, c *Collection) bool {
-		c.deferred = false
-		c.spatial = c.buildSpatial()
-		return true
-	})
-}
-
-// placed is an item with its box and its place along a Hilbert curve.
+// placed is an item with its box.
 type placed struct {
-	key uint32
 	box box
 	it  *Item
 }
@@ -39,10 +19,12 @@ type placed struct {
 func (c *Collection) buildSpatial() spatial {
 	t := newSpatial()
 	entries := make([]placed, 0, c.objects)
+	order := make([]uint64, 0, c.objects) // place along the curve, index in entries
 	c.items.Scan(func(it *Item) bool {
 		if it.indexed() {
 			b := boxOfItem(it)
-			entries = append(entries, placed{key: b.hilbert(), box: b, it: it})
+			order = append(order, uint64(b.hilbert())<<32|uint64(len(entries)))
+			entries = append(entries, placed{b, it})
 		}
 		return true
 	})
@@ -50,12 +32,13 @@ func (c *Collection) buildSpatial() spatial {
 	if t.count == 0 {
 		return t
 	}
-	slices.SortFunc(entries, func(a, b placed) int { return cmp.Compare(a.key, b.key) })
+	slices.Sort(order)
 	var level []*rnode
-	for chunk := range slices.Chunk(entries, bulkFill) {
+	for chunk := range slices.Chunk(order, bulkFill) {
 		n := t.newNode(true)
-		for i := range chunk {
-			n.addItem(&chunk[i].box, chunk[i].it)
+		for _, o := range chunk {
+			e := &entries[uint32(o)] // #nosec G115 -- the lower half
+			n.addItem(&e.box, e.it, e.it.isPlain())
 		}
 		level = append(level, n)
 	}

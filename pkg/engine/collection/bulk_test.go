@@ -10,47 +10,6 @@ import (
 	"evenkeel/pkg/engine/field"
 )
 
-// An index that is built at once holds what one that was kept up to date
-// holds, and takes writes afterwards.
-func TestDefer(t *testing.T) {
-	kept, built := NewState(), NewState()
-	built.Defer()
-	g := newGen(3)
-	write := func(n int) {
-		for range n {
-			key, id := "k"+strconv.Itoa(g.IntN(3)), strconv.Itoa(g.IntN(900))
-			it := NewItem(id, g.object(), g.fields(), 0)
-			remove := g.IntN(5) == 0
-			for _, s := range []*State{kept, built} {
-				var ch Change
-				old, _ := s.Get(key, id)
-				if remove && old != nil {
-					ch.Remove(key, old)
-				} else {
-					ch.Put(key, it, old)
-				}
-				s.Apply(&ch)
-			}
-		}
-	}
-	check := func() {
-		t.Helper()
-		for _, s := range []*State{kept, built} {
-			if err := s.Check(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if kept.Digest() != built.Digest() {
-			t.Fatal("the states differ")
-		}
-	}
-	write(6000)
-	built.Index()
-	check()
-	write(3000)
-	check()
-}
-
 // Neighbours on the curve are neighbours on the map.
 func TestHilbert(t *testing.T) {
 	seen := map[uint32]bool{}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/tidwall/btree"
+	"github.com/tidwall/geojson"
 	"github.com/tidwall/geojson/geometry"
 )
 
@@ -23,7 +24,8 @@ type Collection struct {
 	weight  int                  // bytes of content, Tile38's measure
 	pivots  *sync.Pool           // of *Item, to look up ids without garbage
 
-	deferred bool // spatial is not kept up to date, see State.Defer
+	deferred bool     // only items or ids is kept up to date, see State.Defer
+	ids      *idTable // all items while they are not in the tree; nil: they are
 }
 
 func byID(a, b *Item) bool { return a.id < b.id }
@@ -76,11 +78,16 @@ func (c *Collection) clone(gen uint64) *Collection {
 func (c *Collection) Name() string { return c.name }
 
 // Len returns the number of items.
-func (c *Collection) Len() int { return c.items.Len() }
+func (c *Collection) Len() int {
+	if c.ids != nil {
+		return c.ids.live
+	}
+	return c.items.Len()
+}
 
 // Texts returns the number of items that are not spatial: plain strings and
 // Circle features.
-func (c *Collection) Texts() int { return c.items.Len() - c.objects }
+func (c *Collection) Texts() int { return c.Len() - c.objects }
 
 // Points returns the number of points of all objects.
 func (c *Collection) Points() int { return c.points }
@@ -103,6 +110,9 @@ func (c *Collection) Bounds() (r geometry.Rect, ok bool) {
 
 // Get returns the item with this id, or nil.
 func (c *Collection) Get(id string) *Item {
+	if c.ids != nil {
+		return c.ids.get(id)
+	}
 	pivot, _ := c.pivots.Get().(*Item)
 	pivot.id = id
 	it, _ := c.items.Get(pivot)
@@ -114,6 +124,7 @@ func (c *Collection) Get(id string) *Item {
 // Scan visits the items in the order of their ids, from the first (or last,
 // when desc) one at or after pivot; "" is from the start.
 func (c *Collection) Scan(pivot string, desc bool, visit func(*Item) bool) {
+	c.order()
 	scan(c.items, &Item{id: pivot}, pivot == "", desc, visit)
 }
 
@@ -172,13 +183,21 @@ func (c *Collection) put(it, old *Item, h *hasher) {
 	if old != nil {
 		c.discount(old, h)
 	}
-	c.items.Set(it)
 	c.digest = c.digest.Add(h.item(it))
 	c.weight += weigh(it)
-	c.points += it.object.NumPoints()
+	c.points += it.numPoints()
 	if it.IsSpatial() {
 		c.objects++
 	}
+	if c.ids != nil {
+		c.ids.put(it, old)
+	} else {
+		c.items.Set(it)
+	}
+	if c.deferred {
+		return
+	}
+	c.unlist(old)
 	if it.deadline != 0 {
 		c.expires = setIn(c.expires, byDeadline, it)
 	}
@@ -200,22 +219,36 @@ func setIn(tr *btree.BTreeG[*Item], less func(a, b *Item) bool, it *Item) *btree
 // remove takes old, an item of the collection, out of it.
 func (c *Collection) remove(old *Item, h *hasher) {
 	c.discount(old, h)
-	c.items.Delete(old)
-	c.place(nil, old)
+	if c.ids != nil {
+		c.ids.remove(old)
+	} else {
+		c.items.Delete(old)
+	}
+	if !c.deferred {
+		c.unlist(old)
+		c.place(nil, old)
+	}
 }
 
-// discount removes old from the sums and from all indexes but those of ids and
-// places.
+// discount removes old from the sums.
 func (c *Collection) discount(old *Item, h *hasher) {
 	c.digest = c.digest.Sub(h.item(old))
 	c.weight -= weigh(old)
-	c.points -= old.object.NumPoints()
+	c.points -= old.numPoints()
+	if old.IsSpatial() {
+		c.objects--
+	}
+}
+
+// unlist removes old, unless it is nil, from the indexes of deadlines and values.
+func (c *Collection) unlist(old *Item) {
+	if old == nil {
+		return
+	}
 	if old.deadline != 0 {
 		c.expires.Delete(old)
 	}
-	if old.IsSpatial() {
-		c.objects--
-	} else {
+	if !old.IsSpatial() {
 		c.values.Delete(old)
 	}
 }
@@ -225,7 +258,6 @@ func (c *Collection) discount(old *Item, h *hasher) {
 func (c *Collection) place(it, old *Item) {
 	comes, goes := it.indexed(), old.indexed()
 	switch {
-	case c.deferred:
 	case comes && goes:
 		c.spatial.replace(boxOfItem(old), old, boxOfItem(it), it)
 	case comes:
@@ -244,5 +276,13 @@ func weigh(it *Item) int {
 	if !it.IsSpatial() {
 		return n + len(it.Value())
 	}
-	return n + it.object.NumPoints()*16
+	return n + it.numPoints()*16
+}
+
+// numPoints returns the number of points of an item.
+func (it *Item) numPoints() int {
+	if _, ok := it.object.(*geojson.SimplePoint); ok {
+		return 1
+	}
+	return it.object.NumPoints()
 }

@@ -19,29 +19,50 @@ type Hook struct {
 // Meta is one META name value of a hook.
 type Meta struct{ Name, Value string }
 
-// hookSet holds the hooks by name, and their share in the state's digest.
+// hookSet holds the hooks by name, those that end by deadline, and their share
+// in the state's digest.
 type hookSet struct {
-	tree *btree.BTreeG[*Hook]
-	sum  Digest
+	tree    *btree.BTreeG[*Hook]
+	expires *btree.BTreeG[*Hook]
+	sum     Digest
 }
 
 func newHookSet() hookSet {
-	less := func(a, b *Hook) bool { return a.Name < b.Name }
-	return hookSet{tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+	byName := func(a, b *Hook) bool { return a.Name < b.Name }
+	byDeadline := func(a, b *Hook) bool {
+		if a.Deadline != b.Deadline {
+			return a.Deadline < b.Deadline
+		}
+		return a.Name < b.Name
+	}
+	opt := btree.Options{NoLocks: true}
+	return hookSet{tree: btree.NewBTreeGOptions(byName, opt), expires: btree.NewBTreeGOptions(byDeadline, opt)}
 }
 
-func (hs *hookSet) clone() hookSet { return hookSet{tree: hs.tree.Copy(), sum: hs.sum} }
+func (hs *hookSet) clone() hookSet {
+	return hookSet{tree: hs.tree.Copy(), expires: hs.expires.Copy(), sum: hs.sum}
+}
 
 func (hs *hookSet) set(hk *Hook, h *hasher) {
 	if old, ok := hs.tree.Set(hk); ok {
-		hs.sum = hs.sum.Sub(h.hook(old))
+		hs.discount(old, h)
 	}
 	hs.sum = hs.sum.Add(h.hook(hk))
+	if hk.Deadline != 0 {
+		hs.expires.Set(hk)
+	}
 }
 
 func (hs *hookSet) remove(name string, h *hasher) {
 	if old, ok := hs.tree.Delete(&Hook{Name: name}); ok {
-		hs.sum = hs.sum.Sub(h.hook(old))
+		hs.discount(old, h)
+	}
+}
+
+func (hs *hookSet) discount(old *Hook, h *hasher) {
+	hs.sum = hs.sum.Sub(h.hook(old))
+	if old.Deadline != 0 {
+		hs.expires.Delete(old)
 	}
 }
 
@@ -81,16 +102,19 @@ func (s *State) Hook(name string) *Hook {
 // ScanHooks visits the hooks and channels in the order of their names.
 func (s *State) ScanHooks(visit func(*Hook) bool) { s.hooks.tree.Scan(visit) }
 
+// ExpiredHooks visits the hooks and channels whose deadline is at or before now,
+// earliest first.
+func (s *State) ExpiredHooks(now int64, visit func(*Hook) bool) {
+	s.hooks.expires.Scan(func(hk *Hook) bool { return hk.Deadline <= now && visit(hk) })
+}
+
 // nextDeadline returns the earliest deadline of a hook, 0 when none has one.
 func (hs *hookSet) nextDeadline() int64 {
-	var next int64
-	hs.tree.Scan(func(hk *Hook) bool {
-		if hk.Deadline != 0 && (next == 0 || hk.Deadline < next) {
-			next = hk.Deadline
-		}
-		return true
-	})
-	return next
+	hk, ok := hs.expires.Min()
+	if !ok {
+		return 0
+	}
+	return hk.Deadline
 }
 
 // SetHook records that hk takes the place of the hook with its name.

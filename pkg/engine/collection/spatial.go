@@ -29,15 +29,18 @@ const (
 	minFill = 8 // a node with fewer entries is joined with a sibling that has room
 )
 
-// rnode is a node of the R-tree. Boxes stand apart from pointers: three blocks
-// fit the allocator's size classes without waste, and the boxes hold nothing
-// for the garbage collector to look at.
+// rnode is a node of the R-tree. The boxes are in the same block as what says
+// where they are, because a search that comes to a node waits for each block.
+// The pointers stand in front, so that the garbage collector does not look
+// through the boxes for any; those to items and children have a block of their
+// own, as both fit the allocator's size classes better than one would.
 type rnode struct {
 	owner *owner
-	n     int
-	boxes *[fanout]box
 	items *[fanout]*Item  // of a leaf
 	kids  *[fanout]*rnode // of a branch
+	n     int
+	plain uint32 // of a leaf: a bit for each item that is a plain point
+	boxes [fanout]box
 }
 
 func newSpatial() spatial { return spatial{owner: new(owner)} }
@@ -50,7 +53,7 @@ func (t *spatial) clone() spatial {
 }
 
 func (t *spatial) newNode(leaf bool) *rnode {
-	n := &rnode{owner: t.owner, boxes: new([fanout]box)}
+	n := &rnode{owner: t.owner}
 	if leaf {
 		n.items = new([fanout]*Item)
 	} else {
@@ -65,8 +68,8 @@ func (t *spatial) own(n *rnode) *rnode {
 		return n
 	}
 	c := t.newNode(n.leaf())
-	c.n = n.n
-	*c.boxes = *n.boxes
+	c.n, c.plain = n.n, n.plain
+	c.boxes = n.boxes
 	if n.leaf() {
 		*c.items = *n.items
 	} else {
@@ -85,10 +88,23 @@ func (n *rnode) bounds() box {
 	return b
 }
 
-func (n *rnode) addItem(b *box, it *Item) {
-	n.boxes[n.n], n.items[n.n] = *b, it
+func (n *rnode) addItem(b *box, it *Item, plain bool) {
 	n.n++
+	n.setItem(n.n-1, b, it, plain)
 }
+
+// setItem makes the item the entry i.
+func (n *rnode) setItem(i int, b *box, it *Item, plain bool) {
+	n.boxes[i], n.items[i] = *b, it
+	n.plain &^= 1 << i
+	if plain {
+		n.plain |= 1 << i
+	}
+}
+
+// isPlain says whether the item of the entry i is a plain point, without
+// loading the item.
+func (n *rnode) isPlain(i int) bool { return n.plain>>i&1 != 0 }
 
 func (n *rnode) addKid(b box, kid *rnode) {
 	n.boxes[n.n], n.kids[n.n] = b, kid
@@ -98,12 +114,13 @@ func (n *rnode) addKid(b box, kid *rnode) {
 // drop takes the entry i out; the last one takes its place.
 func (n *rnode) drop(i int) {
 	n.n--
-	n.boxes[i] = n.boxes[n.n]
 	if n.leaf() {
-		n.items[i], n.items[n.n] = n.items[n.n], nil
-	} else {
-		n.kids[i], n.kids[n.n] = n.kids[n.n], nil
+		n.setItem(i, &n.boxes[n.n], n.items[n.n], n.isPlain(n.n))
+		n.items[n.n] = nil
+		return
 	}
+	n.boxes[i] = n.boxes[n.n]
+	n.kids[i], n.kids[n.n] = n.kids[n.n], nil
 }
 
 // insert adds an item.
@@ -127,11 +144,11 @@ func (t *spatial) add(n *rnode, b *box, it *Item) (left, right *rnode) {
 	n = t.own(n)
 	if n.leaf() {
 		if n.n < fanout {
-			n.addItem(b, it)
+			n.addItem(b, it, it.isPlain())
 			return n, nil
 		}
 		right = t.split(n)
-		better(n, right, b).addItem(b, it)
+		better(n, right, b).addItem(b, it, it.isPlain())
 		return n, right
 	}
 	i := n.choose(b)
@@ -261,7 +278,7 @@ func (t *spatial) join(n *rnode, i int) bool {
 	to := t.own(n.kids[best])
 	for k := range from.n {
 		if from.leaf() {
-			to.addItem(&from.boxes[k], from.items[k])
+			to.addItem(&from.boxes[k], from.items[k], from.isPlain(k))
 		} else {
 			to.addKid(from.boxes[k], from.kids[k])
 		}
@@ -296,7 +313,7 @@ func (t *spatial) swap(n *rnode, ob *box, old *Item, b *box, it *Item) (*rnode, 
 		for i := range n.n {
 			if n.items[i] == old {
 				n = t.own(n)
-				n.boxes[i], n.items[i] = *b, it
+				n.setItem(i, b, it, it.isPlain())
 				return n, true
 			}
 		}

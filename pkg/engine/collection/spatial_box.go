@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tidwall/geojson"
 	"github.com/tidwall/geojson/geometry"
 )
 
@@ -24,6 +25,12 @@ func boxOf(r geometry.Rect) box {
 
 // boxOfItem returns the box of an item.
 func boxOfItem(it *Item) box { return boxOf(it.object.Rect()) }
+
+// isPlain says whether the item is a point without height and members.
+func (it *Item) isPlain() bool {
+	_, ok := it.object.(*geojson.SimplePoint)
+	return ok
+}
 
 // roundDown returns the largest finite float32 that is not above v, and
 // -MaxFloat32 for NaN.
@@ -139,9 +146,9 @@ func common(a, b *box) float64 {
 // cut leaves the first at entries in n and moves the others to a new node.
 func (t *spatial) cut(n *rnode, order *[fanout]int, at int) *rnode {
 	right := t.newNode(n.leaf())
-	old := *n.boxes
+	old := n.boxes
 	if n.leaf() {
-		items := *n.items
+		items, plain := *n.items, n.plain
 		clear(n.items[:])
 		n.n = 0
 		for i, k := range order {
@@ -149,7 +156,7 @@ func (t *spatial) cut(n *rnode, order *[fanout]int, at int) *rnode {
 			if i >= at {
 				to = right
 			}
-			to.addItem(&old[k], items[k])
+			to.addItem(&old[k], items[k], plain>>k&1 != 0)
 		}
 		return right
 	}

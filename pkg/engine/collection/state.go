@@ -17,7 +17,7 @@ type State struct {
 	dirty []string // names of collections whose share in sum is out of date
 	h     hasher
 
-	deferred bool // the collections do without an index by place, see Defer
+	deferred bool // the collections do without ordered indexes, see Defer
 }
 
 // NewState returns a state without collections.
@@ -128,7 +128,9 @@ func (s *State) put(op *Op) {
 	c := s.own(op.Key)
 	if c == nil {
 		c = newCollection(op.Key, s.gen)
-		c.deferred = s.deferred
+		if s.deferred {
+			c.deferIndexes()
+		}
 		s.cols.Set(c.name, c)
 		s.dirty = append(s.dirty, c.name)
 	}

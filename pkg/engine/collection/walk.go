@@ -2,7 +2,6 @@ package collection
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"github.com/tidwall/geojson"
@@ -14,35 +13,42 @@ type Side uint8
 
 // The sides. Partly is always a true answer.
 const (
-	Partly Side = iota
-	Inside
-	Outside
+	Partly  Side = iota
+	Inside       // all of its points are in the area
+	Outside      // nothing that is in it meets the area
+	Apart        // as Outside, but of plain points alone: they are visited
 )
 
 // Visit visits, in no particular order, every item whose rectangle may meet
-// outer and whose node in the index side does not find outside. It says of each
-// item whether its rectangle lies wholly inside, so that the visitor need not
-// load it to look at its coordinates, which costs more than to compare them.
-// What side gets are rectangles of nodes and of items, rounded outwards.
-func (c *Collection) Visit(outer geometry.Rect, side func(geometry.Rect) Side, visit func(it *Item, inside bool) bool) {
+// outer and whose node in the index side does not find outside. It says of a
+// plain point (a *geojson.SimplePoint) that is Inside or Apart, so that the
+// visitor need not load it to find that out, which costs more than all the
+// rest; all other items are Partly. What side gets are rectangles of nodes and
+// of items, rounded outwards, and whether it is that of a plain point.
+func (c *Collection) Visit(
+	outer geometry.Rect, side func(r geometry.Rect, plain bool) Side, visit func(it *Item, at Side) bool,
+) {
 	if c.spatial.root != nil {
 		o := boxOf(outer)
 		c.spatial.root.visit(&o, side, visit)
 	}
 }
 
-func (n *rnode) visit(outer *box, side func(geometry.Rect) Side, visit func(*Item, bool) bool) bool {
+func (n *rnode) visit(outer *box, side func(geometry.Rect, bool) Side, visit func(*Item, Side) bool) bool {
 	for i := range n.n {
 		b := &n.boxes[i]
 		if !b.meets(outer) {
 			continue
 		}
-		at := side(b.rect())
+		plain := n.isPlain(i)
+		at := side(b.rect(), plain)
 		more := true
 		switch {
 		case at == Outside:
+		case n.leaf() && !plain:
+			more = visit(n.items[i], Partly)
 		case n.leaf():
-			more = visit(n.items[i], at == Inside)
+			more = visit(n.items[i], at)
 		case at == Inside:
 			more = n.kids[i].visitAll(visit)
 		default:
@@ -56,13 +62,18 @@ func (n *rnode) visit(outer *box, side func(geometry.Rect) Side, visit func(*Ite
 }
 
 // visitAll visits all items below n, which lie inside.
-func (n *rnode) visitAll(visit func(*Item, bool) bool) bool {
+func (n *rnode) visitAll(visit func(*Item, Side) bool) bool {
 	for i := range n.n {
-		if n.leaf() {
-			if !visit(n.items[i], true) {
-				return false
-			}
-		} else if !n.kids[i].visitAll(visit) {
+		var more bool
+		switch {
+		case !n.leaf():
+			more = n.kids[i].visitAll(visit)
+		case n.isPlain(i):
+			more = visit(n.items[i], Inside)
+		default:
+			more = visit(n.items[i], Partly)
+		}
+		if !more {
 			return false
 		}
 	}
@@ -70,9 +81,12 @@ func (n *rnode) visitAll(visit func(*Item, bool) bool) bool {
 }
 
 // Nearest visits the geometries by rising key, NaN last; bound returns a lower
-// bound for the keys of all that lies in a node's rectangle, and key an
-// object's own key. Where keys are equal, the item with the lesser west edge,
-// and then the one with the lesser id comes first.
+// bound for the keys of all that lies in a rectangle, and key an object's own
+// key. Where keys are equal, the item with the lesser west edge, and then the
+// one with the lesser id comes first.
+//
+// An item is loaded, which costs more than all the rest, only when the bound of
+// its box comes to the top of the heap: few of those in an opened leaf ever do.
 func (c *Collection) Nearest(
 	bound func(geometry.Rect) float64, key func(geojson.Object) float64,
 	visit func(it *Item, key float64) bool,
@@ -84,26 +98,34 @@ func (c *Collection) Nearest(
 		c.nearestOfFew(key, visit)
 		return
 	}
-	nodes := make(queue, 0, 2*fanout)
-	items := make(itemQueue, 0, 4*fanout)
-	nodes.push(near{dist: math.Inf(-1), node: c.spatial.root})
-	for len(nodes) > 0 || len(items) > 0 {
-		// Nodes go first among equals, so that all equal items meet.
-		if len(nodes) == 0 || len(items) > 0 && before(items[0].key, nodes[0].dist) {
-			e := items.pop()
-			if !visit(e.item, e.key) {
-				return
+	nodes, heap := make(opened, 0, fanout), make([]candidate, 0, 8*fanout)
+	next := c.spatial.root // the node to open
+	for next != nil || len(heap) > 0 {
+		if next != nil {
+			for i := range next.n {
+				heap = nodes.push(heap, candidate{
+					dist: bound(next.boxes[i].rect()), node: uint32(len(nodes)), slot: uint8(i),
+				})
 			}
+			nodes = append(nodes, next)
+		}
+		top := heap[0]
+		heap = nodes.pop(heap)
+		if n := nodes[top.node]; !n.leaf() {
+			next = n.kids[top.slot]
 			continue
 		}
-		n := nodes.pop().node
-		for i := range n.n {
-			if n.leaf() {
-				it := n.items[i]
-				items.push(keyed{key(it.object), it})
-			} else {
-				nodes.push(near{dist: bound(n.boxes[i].rect()), node: n.kids[i]})
+		next = nil
+		it := nodes.item(&top)
+		if !top.exact {
+			top.exact, top.dist = true, key(it.object)
+			if len(heap) > 0 && !nodes.before(&top, &heap[0]) {
+				heap = nodes.push(heap, top)
+				continue
 			}
+		}
+		if !visit(it, top.dist) {
+			return
 		}
 	}
 }
@@ -117,7 +139,7 @@ const Few = 64
 // east.
 func (c *Collection) nearestOfFew(key func(geojson.Object) float64, visit func(it *Item, key float64) bool) {
 	all := make([]keyed, 0, Few)
-	c.spatial.root.visitAll(func(it *Item, _ bool) bool {
+	c.spatial.root.visitAll(func(it *Item, _ Side) bool {
 		all = append(all, keyed{key(it.object), it})
 		return true
 	})
@@ -165,60 +187,4 @@ func siftDown(h []keyed) {
 type keyed struct {
 	key  float64
 	item *Item
-}
-
-func (a *keyed) before(b *keyed) bool {
-	if a.key != b.key {
-		return before(a.key, b.key)
-	}
-	aw, bw := a.item.object.Rect().Min.X, b.item.object.Rect().Min.X
-	if aw != bw {
-		return aw < bw
-	}
-	return a.item.id < b.item.id
-}
-
-// itemQueue is a binary heap.
-type itemQueue []keyed
-
-func (q *itemQueue) push(e keyed) {
-	h := append(*q, e)
-	i := len(h) - 1
-	for i > 0 {
-		p := (i - 1) / 2
-		if !e.before(&h[p]) {
-			break
-		}
-		h[i] = h[p]
-		i = p
-	}
-	h[i] = e
-	*q = h
-}
-
-func (q *itemQueue) pop() keyed {
-	h := *q
-	top, last := h[0], h[len(h)-1]
-	h[len(h)-1] = keyed{}
-	h = h[:len(h)-1]
-	i := 0
-	for {
-		c := 2*i + 1
-		if c >= len(h) {
-			break
-		}
-		if c+1 < len(h) && h[c+1].before(&h[c]) {
-			c++
-		}
-		if !h[c].before(&last) {
-			break
-		}
-		h[i] = h[c]
-		i = c
-	}
-	if len(h) > 0 {
-		h[i] = last
-	}
-	*q = h
-	return top
 }

@@ -1,6 +1,7 @@
 package collection
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func TestVisit(t *testing.T) {
 		return true
 	})
 	sure := 0
-	c.Visit(outer, func(r geometry.Rect) Side {
+	c.Visit(outer, func(r geometry.Rect, _ bool) Side {
 		switch {
 		case inner.ContainsRect(r):
 			return Inside
@@ -46,8 +47,8 @@ func TestVisit(t *testing.T) {
 			return Outside
 		}
 		return Partly
-	}, func(it *Item, inside bool) bool {
-		if inside {
+	}, func(it *Item, at Side) bool {
+		if at == Inside {
 			sure++
 			if !inner.ContainsRect(it.Object().Rect()) {
 				t.Errorf("%s at %v is not inside", it.ID(), it.Object().Center())
@@ -64,7 +65,7 @@ func TestVisit(t *testing.T) {
 		t.Errorf("%d items, want %d; %d of them inside", len(got), len(want), sure)
 	}
 	visits := 0
-	c.Visit(outer, func(geometry.Rect) Side { return Inside }, func(*Item, bool) bool { visits++; return visits < 7 })
+	c.Visit(outer, func(geometry.Rect, bool) Side { return Inside }, func(*Item, Side) bool { visits++; return visits < 7 })
 	if visits != 7 {
 		t.Errorf("%d visits, wanted to stop after 7", visits)
 	}
@@ -89,4 +90,123 @@ func TestNearest(t *testing.T) {
 			t.Errorf("%d of %d items", len(seen), n)
 		}
 	}
+}
+
+// mixed returns a collection of points and rectangles, of which many share a
+// place or a west edge, after a time of changes and snapshots.
+func mixed(t *testing.T, n int) *Collection {
+	rnd := rand.New(rand.NewPCG(2, uint64(n)))
+	st := NewState()
+	var ch Change
+	for i := range 4 * n {
+		ch.Reset()
+		id := "p" + strconv.Itoa(rnd.IntN(n))
+		old, _ := st.Get("k", id)
+		p := geometry.Point{X: float64(rnd.IntN(40))/10 - 2, Y: float64(rnd.IntN(40))/10 - 2}
+		switch rnd.IntN(8) {
+		case 1:
+			ch.Put("k", NewItem(id, geojson.NewRect(geometry.Rect{Min: p, Max: p.Move(0.1, 0.1)}), field.List{}, 0), old)
+		case 2:
+			if old != nil {
+				ch.Remove("k", old)
+			}
+		case 0:
+			p.X = math.NaN()
+			fallthrough
+		default:
+			ch.Put("k", NewPoint(id, p, field.List{}, 0), old)
+		}
+		st.Apply(&ch)
+		if i%1000 == 0 {
+			st.Snapshot()
+		}
+	}
+	if err := st.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return st.Collection("k")
+}
+
+// Nearest comes in exactly the order of sorting all items.
+func TestNearestAgainstSort(t *testing.T) {
+	c := mixed(t, 2000)
+	bound := func(r geometry.Rect) float64 {
+		dx, dy := max(r.Min.X, -r.Max.X, 0), max(r.Min.Y, -r.Max.Y, 0)
+		return dx*dx + dy*dy
+	}
+	key := func(obj geojson.Object) float64 {
+		if r := obj.Rect(); r.Min.X == r.Min.X {
+			return bound(r)
+		}
+		return math.NaN()
+	}
+	var want, got []*Item
+	c.Scan("", false, func(it *Item) bool {
+		want = append(want, it)
+		return true
+	})
+	slices.SortStableFunc(want, func(a, b *Item) int { // which has them by id
+		if n := compareNaNLast(key(a.object), key(b.object)); n != 0 {
+			return n
+		}
+		return compareNaNLast(a.object.Rect().Min.X, b.object.Rect().Min.X)
+	})
+	last := 0
+	c.Nearest(bound, key, func(it *Item, k float64) bool {
+		if w := key(it.object); k != w && (k == k || w == w) {
+			t.Errorf("%s has the key %v, want %v", it.id, k, w)
+		}
+		if k != k {
+			last++
+		}
+		got = append(got, it)
+		return true
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("%d items are not in the order of %d", len(got), len(want))
+	}
+	if last < 100 || last > len(want)/2 {
+		t.Errorf("%d of %d items are nowhere: not a test", last, len(want))
+	}
+}
+
+// compareNaNLast is cmp.Compare but for the place of NaN.
+func compareNaNLast(a, b float64) int {
+	switch {
+	case before(a, b):
+		return -1
+	case before(b, a):
+		return 1
+	}
+	return 0
+}
+
+// Every leaf knows which of its items are plain points.
+func TestPlain(t *testing.T) {
+	c := mixed(t, 3000)
+	plain, other := 0, 0
+	var walk func(n *rnode)
+	walk = func(n *rnode) {
+		for i := range n.n {
+			if !n.leaf() {
+				walk(n.kids[i])
+				continue
+			}
+			_, want := n.items[i].object.(*geojson.SimplePoint)
+			if n.isPlain(i) != want {
+				t.Fatalf("%s is plain: %v, want %v", n.items[i].object, n.isPlain(i), want)
+			}
+			if want {
+				plain++
+			} else {
+				other++
+			}
+		}
+	}
+	walk(c.spatial.root)
+	if plain < 500 || other < 100 {
+		t.Errorf("%d plain points and %d others", plain, other)
+	}
+	packed := c.buildSpatial()
+	walk(packed.root)
 }

@@ -110,6 +110,11 @@ func (e entry) value() Value {
 	return v
 }
 
+// equals is Value.Equals.
+func (e *entry) equals(v Value) bool {
+	return e.kind == v.kind && (e.data == v.data || e.value().Equals(v))
+}
+
 // storedNumber parses a text that was found to be a number before.
 func storedNumber(s string) float64 {
 	if f, ok := special(s); ok {
@@ -168,7 +173,7 @@ func (l List) Set(name string, v Value) List {
 	switch {
 	case ok && v.IsZero():
 		return newList(packed[:at], packed[at+e.size:])
-	case !ok && v.IsZero(), ok && e.value().Equals(v):
+	case !ok && v.IsZero(), ok && e.equals(v):
 		return l
 	}
 	var tmp [128]byte

@@ -29,15 +29,31 @@ func (l *Limits) EnsureDefaults() {
 	}
 }
 
-// Filter is what a query's MATCH, WHERE and WHEREIN ask for. The zero Filter
-// keeps everything.
+// Filter is what a query's MATCH, WHERE, WHEREIN and WHEREEVAL ask for. The zero
+// Filter keeps everything.
 type Filter struct {
 	Limits
-	globs  []string
-	wheres []where
-	ins    []whereIn
-	exprs  []*expression
+	// Pause, if set, is handed to scripts, which ask it while they run.
+	Pause func() error
+
+	globs   []string
+	wheres  []where
+	ins     []whereIn
+	exprs   []*expression
+	scripts []Script
+	err     error
 }
+
+// Script says whether a script keeps an item. It asks pause, if set, from time
+// to time, and fails with its error.
+type Script = func(it *collection.Item, pause func() error) (bool, error)
+
+// AddScript adds a script of WHEREEVAL. Scripts are asked last.
+func (f *Filter) AddScript(s Script) { f.scripts = append(f.scripts, s) }
+
+// Err returns what the first script that failed has failed with. An item that a
+// script fails at is not kept.
+func (f *Filter) Err() error { return f.err }
 
 // AddMatch adds a pattern; an item is kept when one of them matches its name.
 func (f *Filter) AddMatch(pattern string) {
@@ -49,16 +65,22 @@ func (f *Filter) HasMatch() bool {
 	return len(f.globs) > 1 || len(f.globs) == 1 && f.globs[0] != "*"
 }
 
-// HasWhere says whether there are ranges or expressions.
+// HasWhere says whether there are ranges or expressions. Scripts are not among
+// them, as in Tile38.
 func (f *Filter) HasWhere() bool { return len(f.wheres)+len(f.exprs) > 0 }
 
 // Any says whether the filter asks for anything.
-func (f *Filter) Any() bool { return f.HasMatch() || f.HasWhere() || len(f.ins) > 0 }
+func (f *Filter) Any() bool {
+	return f.HasMatch() || f.HasWhere() || len(f.ins)+len(f.scripts) > 0
+}
 
-// Slow says whether an item may take milliseconds to look at: there is a long
-// expression.
+// Slow says whether an item may take milliseconds to look at: there is a script
+// or a long expression.
 func (f *Filter) Slow() bool {
 	const long = 256 // bytes
+	if len(f.scripts) > 0 {
+		return true
+	}
 	for _, e := range f.exprs {
 		if len(e.text) > long {
 			return true
@@ -95,6 +117,20 @@ func (f *Filter) Item(it *collection.Item) bool {
 	}
 	for _, e := range f.exprs {
 		if !e.holds(it) {
+			return false
+		}
+	}
+	return len(f.scripts) == 0 || f.ask(it)
+}
+
+// ask asks the scripts.
+func (f *Filter) ask(it *collection.Item) bool {
+	for _, s := range f.scripts {
+		keeps, err := s(it, f.Pause)
+		if err != nil && f.err == nil {
+			f.err = err
+		}
+		if err != nil || !keeps {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package filter
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -245,4 +246,30 @@ func FuzzFilter(f *testing.F) {
 			fl.Item(it)
 		}
 	})
+}
+
+func TestScripts(t *testing.T) {
+	it := sample(t)
+	failed := errors.New("failed")
+	asked := 0
+	pause := func() error {
+		asked++
+		return nil
+	}
+	f := Filter{Pause: pause}
+	f.AddScript(func(it *collection.Item, pause func() error) (bool, error) { return it.ID() == "Bus:1", pause() })
+	if !f.Any() || !f.Slow() || f.HasWhere() || !f.Item(it) || f.Err() != nil || asked != 1 {
+		t.Errorf("an item that the script keeps: %v, asked %d times", f.Err(), asked)
+	}
+	if _, err := f.AddWhere([]string{"speed", "==", "11"}); err != nil {
+		t.Fatal(err)
+	}
+	if f.Item(it) || asked != 1 {
+		t.Error("the script is asked although WHERE does not hold")
+	}
+	g := Filter{}
+	g.AddScript(func(*collection.Item, func() error) (bool, error) { return true, failed })
+	if g.Item(it) || !errors.Is(g.Err(), failed) {
+		t.Errorf("a script that fails: %v", g.Err())
+	}
 }

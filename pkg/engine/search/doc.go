@@ -2,7 +2,8 @@
 // WITHIN and INTERSECTS.
 //
 //	query.go     the words of a command become a query
-//	fence.go     the words that only fences understand
+//	fence.go     the words that only fences understand; ParseFence
+//	watch.go     a compiled fence, which package fence asks and lets write
 //	run.go       a query walks over a collection and picks items
 //	sparse.go    the walk of SPARSE
 //	metric.go    distances on the sphere, and lower bounds for them

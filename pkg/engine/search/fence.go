@@ -1,27 +1,79 @@
 package search
 
 import (
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
+	"evenkeel/pkg/engine/area"
+	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/reply"
 )
 
-// fence is what the words FENCE, DETECT, COMMANDS and NODWELL say. A search
-// without FENCE reads the others and does not heed them.
+// fence is what the words FENCE, DETECT, COMMANDS, NODWELL and ROAM say. A
+// search without FENCE reads the others, but for ROAM, and does not heed them.
 type fence struct {
 	on       bool
+	implied  bool // FENCE need not be said, and may be said again
 	detect   []string
 	commands []string
 	noDwell  bool
+	roam     *Roam
 }
 
-// errNoFence is the answer to a search with FENCE: a connection that stays
-// open and is told of changes is not a search's to give.
-var errNoFence = reply.Plain("FENCE is not supported here")
+// Roam is ROAM key pattern meters [SCAN pattern]: a fence around every object
+// that moves.
+type Roam struct {
+	Key     string  // the collection of the neighbours
+	Pattern string  // of their ids
+	Meters  float64 // how near a neighbour is
+	Scan    string  // behind a neighbour's id: what is shown with it; "": nothing
+	NoDwell bool    // a neighbour is reported only when it becomes one
+}
 
-// detects are what DETECT can ask for.
-var detects = [...]string{"inside", "outside", "enter", "exit", "cross"}
+// ErrGoingLive is the answer to a search with FENCE where only answers are
+// asked for: the words are right, but they ask for a connection that stays open
+// and is told of changes.
+var ErrGoingLive = reply.Plain("going live")
+
+// errNoFence says that words without FENCE are no fence.
+var errNoFence = reply.Plain("FENCE is not specified")
+
+// ParseFence compiles NEARBY, WITHIN or INTERSECTS with FENCE; args are the
+// words behind name. With implied it is the definition of a hook or a channel,
+// where FENCE is understood. Errors are those that a search answers. GET takes
+// the object as it is in st. The fence keeps nothing of args.
+func (l Limits) ParseFence(name string, args []string, st *collection.State, implied bool) (*Fence, error) {
+	f := &Fence{}
+	switch strings.ToLower(name) {
+	case "nearby":
+		f.query.kind = nearby
+	case "within":
+		f.query.kind = within
+	case "intersects":
+		f.query.kind = intersects
+	default:
+		return nil, reply.InvalidArgument(name)
+	}
+	l.EnsureDefaults()
+	own := make([]string, len(args))
+	for i, a := range args {
+		own[i] = strings.Clone(a)
+	}
+	f.query.fence.on, f.query.fence.implied = implied, implied
+	if err := f.query.read(&l, own, st); err != nil {
+		return nil, err
+	}
+	if !f.query.fence.on {
+		return nil, errNoFence
+	}
+	f.prepare()
+	return f, nil
+}
+
+// detects are what DETECT can ask for, in the order of the Detects.
+var detects = [...]string{"cross", "exit", "outside", "enter", "inside"}
 
 // option reads a word that only fences understand; ok is false if it is none.
 func (f *fence) option(w *words, name, word string) (ok bool, err error) {
@@ -29,7 +81,7 @@ func (f *fence) option(w *words, name, word string) (ok bool, err error) {
 	default:
 		return false, nil
 	case "fence":
-		if f.on {
+		if f.on && !f.implied {
 			return true, duplicate(word)
 		}
 		f.on = true
@@ -59,12 +111,73 @@ func (w *words) list(known func(string) bool) ([]string, error) {
 	for _, part := range strings.Split(word, ",") {
 		name := strings.ToLower(strings.TrimSpace(part))
 		if slices.Contains(list, name) {
-			return nil, duplicate(part)
+			return nil, duplicate(name)
 		}
 		if !known(name) {
-			return nil, reply.InvalidArgument(part)
+			return nil, reply.InvalidArgument(word)
 		}
 		list = append(list, name)
 	}
 	return list, nil
 }
+
+// parseNearFence reads what a NEARBY fence looks around: ROAM or POINT.
+func (q *query) parseNearFence(w *words, l *Limits) (err error) {
+	if strings.EqualFold(w.peek(), "roam") {
+		w.rest = w.rest[1:]
+		if q.fence.roam, err = w.roam(); err != nil {
+			return err
+		}
+		if q.buffer >= 0 {
+			return reply.Plain("cannot buffer nil object")
+		}
+		return nil
+	}
+	a, n, err := area.ParseNear(w.rest)
+	if err != nil {
+		return err
+	}
+	q.area = a
+	if q.buffer >= 0 {
+		around := []string{"CIRCLE", w.rest[1], w.rest[2], strconv.FormatFloat(max(a.Meters, 0), 'f', -1, 64)}
+		if q.area, _, err = area.Parse(around, area.Options{Limits: l.Area, Buffer: q.buffer}); err != nil {
+			return err
+		}
+	}
+	w.rest = w.rest[n:]
+	return nil
+}
+
+// roam reads key pattern meters [SCAN pattern].
+func (w *words) roam() (*Roam, error) {
+	r := &Roam{}
+	var err error
+	if r.Key, err = w.next(); err != nil {
+		return nil, err
+	}
+	if r.Pattern, err = w.next(); err != nil {
+		return nil, err
+	}
+	word, err := w.next()
+	if err != nil {
+		return nil, err
+	}
+	if r.Meters, err = strconv.ParseFloat(word, 64); err != nil {
+		return nil, reply.InvalidArgument(word)
+	}
+	if math.IsInf(r.Meters, 0) {
+		r.Meters = math.Copysign(maxMeters, r.Meters)
+	}
+	if len(w.rest) == 0 {
+		return r, nil
+	}
+	if !strings.EqualFold(w.rest[0], "scan") {
+		return nil, reply.InvalidArgument(w.rest[0])
+	}
+	w.rest = w.rest[1:]
+	r.Scan, err = w.next()
+	return r, err
+}
+
+// maxMeters is further than anything is from anything else on earth.
+const maxMeters = 1e9

@@ -16,12 +16,13 @@ const earthRadius = 6371e3 // meters
 // Items are compared by a key, the haversine of the angle: sin²(angle/2). It
 // rises with the distance and needs no arc sine.
 type metric struct {
+	p          geometry.Point
 	φ, λ, cosφ float64 // radians
 	regular    bool    // the point is on the map
 }
 
 func newMetric(p geometry.Point) *metric {
-	m := &metric{φ: rad(p.Y), λ: rad(p.X)}
+	m := &metric{p: p, φ: rad(p.Y), λ: rad(p.X)}
 	m.cosφ = math.Cos(m.φ)
 	m.regular = onMap(geometry.Rect{Min: p, Max: p})
 	return m
@@ -80,40 +81,32 @@ func (m *metric) cornerKey(p geometry.Point) float64 {
 	return sφ*sφ + sλ*sλ*m.cosφ*math.Cos(φ)
 }
 
+// slack is by how much, in degrees, rounding can bring a point nearer than it
+// is; it is more than enough.
+const slack = 1e-12
+
 // bound returns a lower bound for the keys of the points in r. The two terms
 // of the haversine are bounded one by one, with polynomials that lie below
 // sine and cosine, at a fraction of the cost of angle. Off the map the
-// haversine has no such terms, so nothing is known.
+// haversine has no such terms, so nothing is known; nor of a rectangle with its
+// corners swapped.
 func (m *metric) bound(r geometry.Rect) float64 {
-	if !m.regular || !onMap(r) {
+	if !m.regular || !onMap(r) || r.Min.X > r.Max.X || r.Min.Y > r.Max.Y {
 		return math.Inf(-1)
 	}
-	φl, φh := rad(r.Min.Y), rad(r.Max.Y)
-	sφ := sinBelow(max(φl-m.φ, m.φ-φh, 0) / 2)
-	h := sφ * sφ
-	if gap := m.gap(rad(r.Min.X), rad(r.Max.X)); gap > 0 {
-		sλ := sinBelow(gap / 2)
-		h += m.cosφ * max(min(cosBelow(φl), cosBelow(φh)), 0) * sλ * sλ
-	}
+	const half = math.Pi / 360
+	sφ := sinBelow((max(r.Min.Y-m.p.Y, m.p.Y-r.Max.Y, slack) - slack) * half)
+	sλ := sinBelow((max(m.gap(r), slack) - slack) * half)
+	cos := max(cosBelow(max(-r.Min.Y, r.Max.Y)*2*half), 0)
 	// Rounding must not put an item before its node.
-	return h * (1 - 1e-9)
+	return (sφ*sφ + m.cosφ*cos*sλ*sλ) * (1 - 1e-9)
 }
 
-// gap returns the angle of longitude between the point and a rectangle, the
-// shorter way round: 0 to π.
-func (m *metric) gap(λl, λh float64) float64 {
-	if λl <= m.λ && m.λ <= λh {
-		return 0
-	}
-	return min(around(λl-m.λ), around(m.λ-λh))
-}
-
-// around turns a negative angle into the one the other way round.
-func around(λ float64) float64 {
-	if λ < 0 {
-		return λ + 2*math.Pi
-	}
-	return λ
+// gap returns the degrees of longitude between the point and a rectangle, the
+// shorter way round: 0 to 180.
+func (m *metric) gap(r geometry.Rect) float64 {
+	east, west := r.Min.X-m.p.X, m.p.X-r.Max.X
+	return min(max(east, west, 0), min(east, west)+360)
 }
 
 // sinBelow is at most the sine of x, 0 to π/2.
@@ -159,6 +152,14 @@ const (
 	beside               // north or south, at the angle value, or inside
 	across               // on the edge, where value is the sine of the angle
 )
+
+// around turns a negative angle into the one the other way round.
+func around(λ float64) float64 {
+	if λ < 0 {
+		return λ + 2*math.Pi
+	}
+	return λ
+}
 
 // nearest finds the nearest point of a rectangle (E. Schubert, A. Zimek, H.-P.
 // Kriegel: Geodetic Distance Queries on R-Trees for Indexing Geographic Data,

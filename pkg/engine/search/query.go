@@ -2,6 +2,7 @@ package search
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,6 +46,7 @@ const defaultLimit = 100
 type query struct {
 	kind      kind
 	key       string
+	scripts   Scripts
 	filter    filter.Filter
 	cursor    uint64
 	limit     uint64
@@ -55,8 +57,8 @@ type query struct {
 	distance  bool
 	buffer    float64 // meters; negative: none
 	output    output
-	precision uint // of hashes
-	area      *area.Area
+	precision uint       // of hashes
+	area      *area.Area // of a roaming fence: nil
 	fence     fence
 	seen      seen
 }
@@ -102,43 +104,53 @@ func duplicate(word string) error { return reply.Plain("duplicate argument '" + 
 // notAllowed is an error without ERR before it.
 func notAllowed(text string) error { return &reply.Error{JSON: text, RESP: text} }
 
-// parse reads the words behind the command's name.
-func (l *Limits) parse(k kind, args []string, st *collection.State) (*query, error) {
+// parse reads the words behind the name of a command that is answered once.
+func (q *query) parse(l *Limits, k kind, args []string, st *collection.State) error {
+	q.kind = k
+	if err := q.read(l, args, st); err != nil {
+		return err
+	}
+	if q.fence.on {
+		return ErrGoingLive
+	}
+	return nil
+}
+
+// read reads the words behind the command's name.
+func (q *query) read(l *Limits, args []string, st *collection.State) error {
 	w := &words{args}
-	q := &query{kind: k, limit: defaultLimit, buffer: -1}
+	q.limit, q.buffer = defaultLimit, -1
 	q.filter.Limits = l.Filter
+	q.scripts = l.Scripts
 	var err error
 	if q.key, err = w.next(); err != nil {
-		return nil, err
+		return err
 	}
 	for {
 		ok, err := q.option(w)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !ok {
 			break
 		}
 	}
 	if err := q.check(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := q.parseOutput(w); err != nil {
-		return nil, err
+		return err
 	}
 	if !q.seen.limit && (q.output == count || q.sparse > 0) {
 		q.limit = math.MaxUint64
 	}
 	if err := q.parseArea(w, l, st); err != nil {
-		return nil, err
+		return err
 	}
 	if len(w.rest) > 0 {
-		return nil, reply.ErrNumArgs
+		return reply.ErrNumArgs
 	}
-	if q.fence.on {
-		return nil, errNoFence
-	}
-	return q, nil
+	return nil
 }
 
 // option reads one option; ok is false when the next word is none.
@@ -161,7 +173,7 @@ func (q *query) option(w *words) (ok bool, err error) {
 	case "wherein":
 		return true, w.take(q.filter.AddWhereIn)
 	case "whereeval", "whereevalsha":
-		return true, w.script()
+		return true, q.script(w, name == "whereevalsha")
 	case "buffer":
 		return true, q.parseBuffer(w)
 	case "asc", "desc":
@@ -240,19 +252,38 @@ func (w *words) take(read func([]string) (int, error)) error {
 	return err
 }
 
-// script reads what follows WHEREEVAL and WHEREEVALSHA: script, count and
-// arguments, of which some may be missing.
-func (w *words) script() error {
-	if _, err := w.next(); err != nil {
+// script reads what follows WHEREEVAL and, with sha, WHEREEVALSHA: script, count
+// and arguments.
+func (q *query) script(w *words, sha bool) error {
+	text, err := w.next()
+	if err != nil {
 		return err
 	}
-	if _, err := w.uint(0, math.MaxUint64); err != nil {
+	n, err := w.uint(0, math.MaxUint64)
+	if err != nil {
 		return err
 	}
-	return errNoScripts
+	if n > uint64(len(w.rest)) {
+		return reply.ErrNumArgs
+	}
+	args := w.rest[:n]
+	if slices.Contains(args, "") {
+		return reply.ErrNumArgs
+	}
+	w.rest = w.rest[n:]
+	if q.scripts == nil {
+		return errNoScripts
+	}
+	keeps, err := q.scripts.Where(text, sha, args)
+	if err != nil {
+		return err
+	}
+	q.filter.AddScript(keeps)
+	return nil
 }
 
-// errNoScripts is the answer to a search that filters by a script.
+// errNoScripts is the answer to a search that filters by a script, where there
+// are none.
 var errNoScripts = reply.Plain("scripts are not supported here")
 
 func (q *query) parseBuffer(w *words) error {
@@ -330,6 +361,9 @@ func (q *query) parseArea(w *words, l *Limits, st *collection.State) (err error)
 	n := 0
 	switch q.kind {
 	case nearby:
+		if q.fence.on {
+			return q.parseNearFence(w, l)
+		}
 		q.area, n, err = area.ParseNear(w.rest)
 	case within, intersects:
 		q.area, n, err = area.Parse(w.rest, area.Options{

@@ -2,6 +2,7 @@ package search
 
 import (
 	"math"
+	"slices"
 
 	"github.com/tidwall/geojson"
 
@@ -11,7 +12,7 @@ import (
 
 // run is a query on its way through a collection.
 type run struct {
-	*query
+	query
 	pause   func() error
 	visited uint64 // items seen, which is what a cursor counts
 	picked  uint64
@@ -33,7 +34,7 @@ func (r *run) walk(c *collection.Collection) error {
 	}
 	r.slow = r.filter.Slow()
 	if r.output != count {
-		r.found = make([]*collection.Item, 0, min(r.limit, defaultLimit))
+		r.found = slices.Grow(r.found, int(min(r.limit, defaultLimit)))
 	}
 	switch r.kind {
 	case scan:
@@ -54,6 +55,9 @@ func (r *run) walk(c *collection.Collection) error {
 	case intersects:
 		r.visit(c, r.area.Intersects)
 	}
+	if r.err == nil {
+		r.err = r.filter.Err()
+	}
 	return r.err
 }
 
@@ -61,6 +65,9 @@ func (r *run) walk(c *collection.Collection) error {
 // that the walk is over.
 func (r *run) step() (skip, stop bool) {
 	r.visited++
+	if r.slow && r.filter.Err() != nil {
+		return true, true // a script has failed at the item before
+	}
 	if (r.slow || r.visited%pauseEvery == 0) && r.pause != nil {
 		if r.err = r.pause(); r.err != nil {
 			return true, true
@@ -150,24 +157,22 @@ func (r *run) visit(c *collection.Collection, test func(geojson.Object) bool) {
 		return
 	}
 	filtered := r.filter.Any()
-	c.Visit(r.area.Rect, r.area.Side, func(it *collection.Item, inside bool) bool {
+	c.Visit(r.area.Rect, r.area.Side, func(it *collection.Item, at collection.Side) bool {
 		skip, stop := r.step()
 		if skip {
 			return !stop
 		}
+		if at == collection.Apart {
+			return true
+		}
 		if filtered && !(r.filter.Name(it.ID()) && r.filter.Item(it)) {
 			return true
 		}
-		if !(inside && isPoint(it)) && !test(it.Object()) {
+		if at != collection.Inside && !test(it.Object()) {
 			return true
 		}
 		return r.pick(it)
 	})
-}
-
-func isPoint(it *collection.Item) bool {
-	_, ok := it.Object().(*geojson.SimplePoint)
-	return ok
 }
 
 // nearby walks by rising distance, up to the radius if there is one.

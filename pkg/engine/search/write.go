@@ -122,7 +122,7 @@ func (r *run) itemJSON(out *reply.Reply, it *collection.Item, names []string) {
 	}
 	out.Buf = append(out.Buf, `{"id":`...)
 	out.String(it.ID())
-	r.bodyJSON(out, it)
+	r.objectJSON(out, r.object(it))
 	if len(names) > 0 {
 		out.Member("fields")
 		out.Buf = append(out.Buf, '[')
@@ -154,9 +154,9 @@ func appendLatLon(b []byte, lat, lon float64) []byte {
 	return appendFloat(append(b, `,"lon":`...), lon)
 }
 
-func (r *run) bodyJSON(out *reply.Reply, it *collection.Item) {
-	obj := r.object(it)
-	switch r.output {
+// objectJSON appends the member that shows an object in the form asked for.
+func (q *query) objectJSON(out *reply.Reply, obj geojson.Object) {
+	switch q.output {
 	case objects:
 		out.Member("object")
 		if t, ok := obj.(collection.Text); ok {
@@ -180,13 +180,13 @@ func (r *run) bodyJSON(out *reply.Reply, it *collection.Item) {
 		out.Buf = append(out.Buf, '}', '}')
 	case hashes:
 		out.Member("hash")
-		out.String(r.hash(obj))
+		out.String(q.hash(obj))
 	}
 }
 
-func (r *run) hash(obj geojson.Object) string {
+func (q *query) hash(obj geojson.Object) string {
 	c := obj.Center()
-	return geohash.EncodeWithPrecision(c.Y, c.X, r.precision)
+	return geohash.EncodeWithPrecision(c.Y, c.X, q.precision)
 }
 
 func (r *run) writeRESP(out *reply.Reply) error {
@@ -199,12 +199,27 @@ func (r *run) writeRESP(out *reply.Reply) error {
 	out.Array(len(r.found))
 	var scratch []byte
 	for i, it := range r.found {
+		if i%pauseEvery == 0 {
+			out.Buf = slices.Grow(out.Buf, idBytes(r.found[i:min(i+pauseEvery, len(r.found))]))
+		}
 		if err := r.breath(i); err != nil {
 			return err
 		}
 		scratch = r.itemRESP(out, it, scratch)
 	}
 	return nil
+}
+
+// idBytes returns how many bytes the ids of items make, nearly. It is also the
+// first to look at the items, and the processor loads many of them at a time
+// when nothing else is to be done with them.
+func idBytes(items []*collection.Item) int {
+	const frame = 8 // of a short bulk string
+	n := frame * len(items)
+	for _, it := range items {
+		n += len(it.ID())
+	}
+	return n
 }
 
 // itemRESP writes an item. The scratch memory is for what needs its length in
