@@ -64,8 +64,9 @@ type Hijacked struct {
 	Conn net.Conn
 	// Reader has what the client sent behind the command that hijacked. On a
 	// WebSocket it gives a command for each message, answers pings and the closing
-	// of the conversation (io.EOF), and may therefore write to Conn, whole frames
-	// with one Write; so must whoever else writes.
+	// of the conversation (io.EOF), and may therefore write to Conn, under a
+	// deadline of its own, whole frames with one Write; so must whoever else
+	// writes.
 	Reader *resp.Reader
 	// Kind is the form of the command that hijacked. Whatever is pushed, and the
 	// replies to all commands that follow, in whatever form they are sent, are put

@@ -237,7 +237,7 @@ func (c *Conn) hijack(f func(context.Context, Hijacked) error, kind resp.Kind) {
 	defer stopDrain()
 	stopRead := context.AfterFunc(ctx, func() { c.setReadDeadline(time.Unix(1, 0)) })
 	defer stopRead()
-	c.rd.Respond(c.nc)
+	c.rd.Respond(responder{ctx, c.nc, &c.srv.writeTimeout})
 	if err := f(ctx, Hijacked{Conn: c.nc, Reader: c.rd, Kind: kind}); err != nil {
 		c.srv.log.Info("hijacked connection ended", "id", c.id, "client", c.RemoteAddr(), "error", err)
 	}

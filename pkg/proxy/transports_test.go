@@ -67,9 +67,15 @@ func TestHijackedTransports(t *testing.T) {
 				}
 				return err
 			}
+			if err := h.Conn.SetWriteDeadline(time.Time{}); err != nil {
+				return err
+			}
 			out := h.AppendReply(nil, []byte(":1\r\n"))
 			out = h.AppendMessage(out, []byte(cmd.Kind.String()+strings.Join(cmd.Args, ",")))
 			if _, err := h.Conn.Write(out); err != nil {
+				return err
+			}
+			if err := h.Conn.SetWriteDeadline(time.Unix(1, 0)); err != nil { // as if this push were long ago
 				return err
 			}
 			if cmd.Args[0] == "END" {

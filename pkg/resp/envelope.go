@@ -22,15 +22,20 @@ func (k Kind) Wrap(buf []byte, start int) []byte {
 	return buf
 }
 
-// AppendReply appends reply, which is whole as a RESP client would get it, as it
-// is pushed on a live connection that was opened by a command of this form. A
-// live HTTP connection is never told anything, as in Tile38.
-func (k Kind) AppendReply(dst, reply []byte) []byte {
+// WrapPush is Wrap for what is pushed on a live connection, and for replies
+// there: kind is the form of the command that made it live. A live HTTP
+// connection is never told anything, as in Tile38.
+func (k Kind) WrapPush(buf []byte, start int) []byte {
 	if k == HTTP {
-		return dst
+		return buf[:start]
 	}
-	start := len(dst)
-	return k.Wrap(append(dst, reply...), start)
+	return k.Wrap(buf, start)
+}
+
+// AppendReply appends reply, which is whole as a RESP client would get it, as
+// WrapPush has it.
+func (k Kind) AppendReply(dst, reply []byte) []byte {
+	return k.WrapPush(append(dst, reply...), len(dst))
 }
 
 // AppendMessage appends text, one JSON value, as it is pushed on a live
