@@ -366,3 +366,19 @@ func FuzzHTTP(f *testing.F) {
 		}
 	})
 }
+
+// A large command that is put off until the next call is looked at again from
+// its beginning.
+func TestLargeCommandIsPutOff(t *testing.T) {
+	value := strings.Repeat("x", handOver)
+	for _, large := range []string{"ECHO " + value + "\r\n", native("ECHO " + value), array("ECHO", value)} {
+		r := NewReader(strings.NewReader("A\r\n"+large), Limits{})
+		r.buf = make([]byte, 2*handOver) // so that one read takes all
+		for _, want := range []int{1, 2} {
+			cmds, err := r.Batch(nil, 10)
+			if err != nil || len(cmds) != 1 || len(cmds[0].Args) != want {
+				t.Errorf("%.10q: %d commands, %v", large, len(cmds), err)
+			}
+		}
+	}
+}
