@@ -24,6 +24,9 @@ func banner(w io.Writer, s *sidecar) {
 	fmt.Fprintf(&b, "  clients  %s\n", client)
 	fmt.Fprintf(&b, "  probes   http://%s/readyz  http://%s/livez  http://%s/metrics\n", probe, probe, probe)
 	fmt.Fprintf(&b, "  admin    http://%s/status\n", admin)
+	if s.listeners.unix != nil {
+		fmt.Fprintf(&b, "  socket   %s\n", s.cfg.unixSocket)
+	}
 	host, port, _ := net.SplitHostPort(client)
 	if s.cfg.follow == "" {
 		fmt.Fprintf(&b, "try: redis-cli -h %s -p %s SET fleet truck1 POINT 33.5123 -112.2693\n", host, port)

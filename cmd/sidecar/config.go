@@ -21,6 +21,8 @@ import (
 // config is what the flags of `run` say.
 type config struct {
 	listen, probeListen, adminListen string
+	unixSocket, unixSocketMode       string
+	http                             bool
 	dataDir                          string
 	follow                           string
 	maxLag                           time.Duration
@@ -59,7 +61,10 @@ var propertyFlags = []struct{ name, usage string }{
 func (c *config) flags(f *pflag.FlagSet) {
 	c.set = f.Changed
 	c.properties = map[string]*string{}
-	f.StringVar(&c.listen, "listen", ":9851", "address for clients (RESP)")
+	f.StringVar(&c.listen, "listen", ":9851", "address for clients (RESP, plain lines, Tile38's native protocol, HTTP, WebSocket)")
+	f.StringVar(&c.unixSocket, "unix-socket", "", "serve clients on a unix socket with this path, too")
+	f.StringVar(&c.unixSocketMode, "unix-socket-mode", "0700", "permissions of the unix socket, octal")
+	f.BoolVar(&c.http, "http-transport", true, "serve HTTP and WebSocket clients")
 	f.StringVar(&c.probeListen, "probe-listen", ":9850", "address for /livez, /readyz and /metrics")
 	f.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9849", "address for /status and /debug/pprof; keep it on loopback")
 	f.StringVar(&c.dataDir, "data-dir", "./data", "directory of the log; one with a Tile38 appendonly.aof is adopted")
@@ -90,6 +95,9 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 	f.Int64Var(&p.Limits.MaxBulk, "max-bulk", p.Limits.MaxBulk, "largest argument, in bytes")
 	f.Int64Var(&p.Limits.MaxInline, "max-inline", p.Limits.MaxInline, "longest plain-text command, in bytes")
 	f.Int64Var(&p.Limits.MaxCommand, "max-command", p.Limits.MaxCommand, "largest command, in bytes")
+	f.Int64Var(&p.Limits.MaxHeader, "max-http-header", p.Limits.MaxHeader, "largest head of an HTTP request, in bytes, without its first line")
+	f.Int64Var(&p.Limits.MaxMessage, "max-websocket-message", p.Limits.MaxMessage, "largest message from a WebSocket client, in bytes")
+	f.DurationVar(&p.HeaderTimeout, "http-header-timeout", p.HeaderTimeout, "close a connection that has not sent the whole head of its HTTP request for so long")
 	f.IntVar(&p.MaxConns, "max-connections", p.MaxConns, "largest number of client connections")
 	f.IntVar(&p.MaxPipeline, "max-pipeline", p.MaxPipeline, "commands of one pipeline that are carried out together")
 	f.Int64Var(&p.MaxOutput, "max-output", p.MaxOutput, "largest reply, in bytes, that a connection may hold")
@@ -129,6 +137,9 @@ func (c *config) validate() error {
 			faults = append(faults, fmt.Errorf("--follow %q: want HOST:PORT: %w", c.follow, err))
 		}
 	}
+	if _, err := c.socketMode(); err != nil {
+		faults = append(faults, err)
+	}
 	if _, err := c.level(); err != nil {
 		faults = append(faults, err)
 	}
@@ -162,12 +173,16 @@ func (c *config) checkLimits() (faults []error) {
 		value int64
 	}{
 		{"--max-args", int64(p.Limits.MaxArgs)}, {"--max-bulk", p.Limits.MaxBulk}, {"--max-inline", p.Limits.MaxInline},
-		{"--max-command", p.Limits.MaxCommand}, {"--max-connections", int64(p.MaxConns)}, {"--max-pipeline", int64(p.MaxPipeline)},
+		{"--max-command", p.Limits.MaxCommand}, {"--max-http-header", p.Limits.MaxHeader},
+		{"--max-websocket-message", p.Limits.MaxMessage}, {"--max-connections", int64(p.MaxConns)}, {"--max-pipeline", int64(p.MaxPipeline)},
 		{"--max-output", p.MaxOutput}, {"--max-json-depth", int64(e.MaxJSONDepth)}, {"--max-points", int64(e.MaxPoints)},
 	} {
 		if l.value < 1 {
 			faults = append(faults, fmt.Errorf("%s %d: want 1 or more", l.flag, l.value))
 		}
+	}
+	if p.HeaderTimeout <= 0 {
+		faults = append(faults, fmt.Errorf("--http-header-timeout %s: want more than 0", p.HeaderTimeout))
 	}
 	if p.WriteTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("--write-timeout %s: want more than 0", p.WriteTimeout))

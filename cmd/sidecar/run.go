@@ -82,7 +82,18 @@ func newLogger(c *config, w io.Writer) *slog.Logger {
 
 // listeners are bound before anything else happens, so that a wrong or taken
 // address costs nothing.
-type listeners struct{ client, probe, admin net.Listener }
+type listeners struct {
+	client, probe, admin net.Listener
+	unix                 net.Listener // nil without --unix-socket
+}
+
+// clients are the listeners for clients.
+func (ls *listeners) clients() []net.Listener {
+	if ls.unix == nil {
+		return []net.Listener{ls.client}
+	}
+	return []net.Listener{ls.client, ls.unix}
+}
 
 func listen(c *config) (*listeners, error) {
 	ls := &listeners{}
@@ -100,11 +111,22 @@ func listen(c *config) (*listeners, error) {
 			return nil, fmt.Errorf("%s: %w; choose another address with %s", l.flag, err, l.flag)
 		}
 	}
+	if c.unixSocket == "" {
+		return ls, nil
+	}
+	mode, err := c.socketMode()
+	if err == nil {
+		ls.unix, err = listenUnix(c.unixSocket, mode)
+	}
+	if err != nil {
+		ls.close()
+		return nil, err
+	}
 	return ls, nil
 }
 
 func (ls *listeners) close() {
-	for _, l := range []net.Listener{ls.client, ls.probe, ls.admin} {
+	for _, l := range []net.Listener{ls.client, ls.unix, ls.probe, ls.admin} {
 		if l != nil {
 			_ = l.Close() // the servers have closed most of them already
 		}
@@ -135,7 +157,7 @@ func (s *sidecar) serve(ctx context.Context) <-chan error {
 	}
 	part("compactor", func() error { return s.compactor.Run(ctx) })
 	part("node", func() error { s.node.Run(ctx); return nil })
-	part("clients", func() error { return s.proxy.Serve(ctx, s.listeners.client) })
+	part("clients", func() error { return s.proxy.Serve(ctx, s.listeners.clients()...) })
 	s.gate.open()
 	return failed
 }

@@ -84,7 +84,8 @@ func TestRefusedFlags(t *testing.T) {
 		{"aofshrink-check-interval", "0"}, {"aofshrink-cooldown", "x"},
 		{"max-args", "0"}, {"max-args", "-1"}, {"max-bulk", "0"}, {"max-inline", "0"}, {"max-command", "-5"}, {"max-connections", "0"},
 		{"max-pipeline", "0"}, {"max-output", "0"}, {"max-output", "-1"}, {"max-json-depth", "0"}, {"max-points", "-1"},
-		{"idle-timeout", "-1s"}, {"write-timeout", "0s"}, {"max-points", "x"},
+		{"idle-timeout", "-1s"}, {"write-timeout", "0s"}, {"max-points", "x"}, {"max-http-header", "0"}, {"max-websocket-message", "-1"},
+		{"http-header-timeout", "0s"}, {"http-transport", "maybe"}, {"unix-socket-mode", "rwx"}, {"unix-socket-mode", "1777"},
 	} {
 		said := refusal(t, "--"+f.flag+"="+f.value)
 		if !strings.Contains(said, "--"+f.flag) || f.value != "" && !strings.Contains(said, f.value) {
@@ -253,7 +254,8 @@ func TestLimitsHold(t *testing.T) {
 		return `{"type":"LineString","coordinates":[` + strings.TrimSuffix(strings.Repeat("[1,2],", n), ",") + "]}"
 	}
 	p := start(t, "--max-args=20", "--max-bulk=5000", "--max-inline=5000", "--max-command=9000", "--max-connections=40",
-		"--max-output=3000", "--max-json-depth=8", "--max-points=100", "--max-pipeline=4")
+		"--max-output=3000", "--max-json-depth=8", "--max-points=100", "--max-pipeline=4", "--max-http-header=100",
+		"--max-websocket-message=100", "--http-header-timeout=300ms")
 	bulk := func(n int) string { return fmt.Sprintf("*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n", n, strings.Repeat("x", n)) }
 	for _, c := range []struct{ name, send, want string }{
 		{"arguments", "*20\r\n$4\r\nPING\r\n" + strings.Repeat("$1\r\nx\r\n", 19), "$1"},
@@ -263,6 +265,11 @@ func TestLimitsHold(t *testing.T) {
 		{"inline", "ECHO " + strings.Repeat("x", 2000) + "\r\n", "$2000"},
 		{"too long inline", strings.Repeat("x", 6000), "-Protocol error: too big inline request"},
 		{"too large command", "*4\r\n$4\r\nECHO\r\n" + strings.Repeat("$4000\r\n"+strings.Repeat("x", 4000)+"\r\n", 3), "-Protocol error: "},
+		{"too long native", "$5001 PING", "$94 {\"ok\":false,\"err\":\"Protocol error: invalid bulk length: 5001 bytes, at most 5000 are allowed\"}"},
+		{"HTTP body", "POST / HTTP/1.1\r\nContent-Length: 2000\r\n\r\nping " + strings.Repeat("x", 1995), "HTTP/1.1 200 OK"},
+		{"too large HTTP body", "POST / HTTP/1.1\r\nContent-Length: 5001\r\n\r\n", "HTTP/1.1 413 Content Too Large"},
+		{"too large HTTP head", "GET /ping HTTP/1.1\r\nX: " + strings.Repeat("x", 110), "HTTP/1.1 431 Request Header Fields Too Large"},
+		{"unfinished HTTP head", "GET /ping HTTP/1.1\r\nX: ", "<EOF>"},
 		{"points", object(polygon(100)), "+OK"},
 		{"too many points", object(polygon(101)), "-ERR too many points: 101, the limit is 100"},
 		{"nesting", nested(7), "+OK"},
@@ -291,6 +298,17 @@ func TestLimitsHold(t *testing.T) {
 	}
 	for _, c := range conns {
 		_ = c.Close()
+	}
+}
+
+// TestNoHTTP: it is refused, and SERVER says so; everything else goes on.
+func TestNoHTTP(t *testing.T) {
+	p := start(t, "--http-transport=false")
+	if lines, _ := p.talk("PING\r\nGET /ping HTTP/1.1\r\n\r\n", 2); lines[0] != "+PONG" || lines[1] != "<EOF>" {
+		t.Errorf("HTTP: %q", lines)
+	}
+	if lines, _ := p.talk("$6 SERVER\r\n", 1); !strings.Contains(lines[0], `"http_transport":false`) {
+		t.Errorf("SERVER: %q", lines)
 	}
 }
 

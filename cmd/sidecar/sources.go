@@ -9,6 +9,7 @@ import (
 	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/node"
 	"evenkeel/pkg/replication"
+	"evenkeel/pkg/resp"
 	"evenkeel/pkg/settings"
 )
 
@@ -110,9 +111,14 @@ func (s *sidecar) hookSource() metrics.Hooks {
 
 func (s *sidecar) connectionSource() metrics.Connections {
 	st := s.proxy.Stats()
+	var transports []metrics.Transport
+	for kind := range resp.NumKinds {
+		transports = append(transports, metrics.Transport{Name: kind.String(), Count: uint64(st.Transports[kind])})
+	}
 	return metrics.Connections{
 		Open: st.Current, Accepted: uint64(st.Total),
-		Rejected: []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
+		Rejected:   []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
+		Transports: transports,
 	}
 }
 

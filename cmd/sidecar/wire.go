@@ -169,6 +169,7 @@ func (s *sidecar) assemble() error {
 	s.node = node.New(node.Options{
 		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Hooks: s.hooks,
 		Settings: s.settings,
+		NoHTTP:   !s.cfg.http,
 		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
 		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})
@@ -176,6 +177,7 @@ func (s *sidecar) assemble() error {
 		return fmt.Errorf("queue of hook messages: %w", err)
 	}
 	o := s.cfg.proxy
+	o.Limits.NoHTTP = !s.cfg.http
 	o.Logger, o.DrainTimeout = s.logger, s.cfg.drainTimeout
 	if s.proxy, err = proxy.New(o, s.node); err != nil {
 		return err

@@ -23,7 +23,7 @@ type evenkeel struct {
 	received, reconnects, resyncs, divergences   *prometheus.Desc
 	followers, maxLag, sent                      *prometheus.Desc
 	compacting, failures, cause                  *prometheus.Desc
-	connections, accepted, rejected              *prometheus.Desc
+	connections, accepted, rejected, transports  *prometheus.Desc
 	listeners, waiting, slow                     *prometheus.Desc
 	published, delivered                         *prometheus.Desc
 	queued, queuedBytes, oldest                  *prometheus.Desc
@@ -72,6 +72,7 @@ func newEvenkeel(o Options, cs *commands) *evenkeel {
 
 		connections: d("connections", "Open client connections."),
 		accepted:    d("connections_accepted_total", "Client connections accepted."),
+		transports:  d("connections_transport_total", "Client connections by the transport of their first command.", "transport"),
 		rejected:    d("connections_rejected_total", "Client connections turned away, by reason.", "reason"),
 
 		listeners: d("listeners", "Connections that are told of things: subscribers, live fences and monitors."),
@@ -154,6 +155,9 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 		c := from.Connections()
 		out.gauge(e.connections, float64(c.Open))
 		out.counter(e.accepted, c.Accepted)
+		for _, t := range c.Transports {
+			out.counter(e.transports, t.Count, text(t.Name))
+		}
 		for _, r := range c.Rejected {
 			out.counter(e.rejected, r.Count, text(r.Reason))
 		}

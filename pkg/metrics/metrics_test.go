@@ -70,9 +70,11 @@ func fullSources() Sources {
 				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, FullResyncs: 1, Divergences: 4,
 				Leading: Leading{Followers: 1, MaxLagBytes: 5, Sent: 99}}
 		},
-		Compaction:  func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
-		Connections: func() Connections { return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}} },
-		Messages:    func() Messages { return Messages{Listeners: 2, Waiting: 77, Published: 20, Delivered: 30, Slow: 1} },
+		Compaction: func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
+		Connections: func() Connections {
+			return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}, Transports: []Transport{{"http", 6}}}
+		},
+		Messages: func() Messages { return Messages{Listeners: 2, Waiting: 77, Published: 20, Delivered: 30, Slow: 1} },
 		Hooks: func() Hooks {
 			return Hooks{Queued: 3, QueuedBytes: 333, Oldest: 1500 * time.Millisecond, Delivered: 9, Failed: 4, Dropped: []Rejected{{"age", 5}}}
 		},
@@ -170,6 +172,7 @@ func TestValues(t *testing.T) {
 		`evenkeel_hook_messages_delivered_total`:                              9,
 		`evenkeel_hook_attempts_failed_total`:                                 4,
 		`evenkeel_hook_messages_dropped_total{reason="age"}`:                  5,
+		`evenkeel_connections_transport_total{transport="http"}`:              6,
 		`evenkeel_expired_objects_total`:                                      6,
 		`tile38_aof_size_bytes`:                                               140,
 		`tile38_collection_points{col="fleet"}`:                               4,

@@ -79,6 +79,14 @@ type Connections struct {
 	Open     int
 	Accepted uint64
 	Rejected []Rejected // each reason once
+	// Transports counts connections by the form of their first command.
+	Transports []Transport // each name once
+}
+
+// Transport counts connections of one transport.
+type Transport struct {
+	Name  string
+	Count uint64
 }
 
 // Rejected counts connections that were turned away for one reason.

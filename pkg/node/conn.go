@@ -171,7 +171,8 @@ func (c *call) timeout() error {
 		return err
 	}
 	c.args, c.name = c.args[2:], inner.name
-	c.bound = pauseUntil(c.batch.started.Add(secsDuration(secs)), nil)
+	end := c.batch.started.Add(secsDuration(secs))
+	c.bound, c.end = pauseUntil(end, nil), float64(end.UnixNano())/1e9
 	return inner.run(c)
 }
 

@@ -6,14 +6,13 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/tidwall/redcon"
-
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/fence"
 	"evenkeel/pkg/engine/search"
 	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/pubsub"
+	"evenkeel/pkg/resp"
 )
 
 // events hands over what fences have to say: to connections, to channels, and
@@ -103,16 +102,19 @@ func (s *session) goLive(e *entry, args []string) (yes bool, err error) {
 		listener.Close()
 		return true, err
 	}
-	l := &live{session: s, listener: listener, format: liveFence, what: "live fence"}
+	kind := s.kind
+	l := &live{session: s, listener: listener, what: "live fence"}
+	l.format = func(dst []byte, m pubsub.Message) []byte { return kind.AppendMessage(dst, m.Payload) }
+	if kind == resp.WebSocket { // only its end ends it
+		l.command = func([]string) bool { return true }
+	}
 	l.ended = func() { s.node.opt.Store.Unwatch(f) }
 	if b.out.JSON {
 		b.out.Bulk(`{"ok":true,"live":true}`)
 	} else {
 		b.out.OK()
 	}
+	b.out.Buf = kind.WrapPush(b.out.Buf, start)
 	b.verdict.Hijack = l.hijack
 	return true, nil
 }
-
-// liveFence is what a connection with a fence hears, message by message.
-func liveFence(dst []byte, m pubsub.Message) []byte { return redcon.AppendBulk(dst, m.Payload) }

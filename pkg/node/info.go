@@ -87,7 +87,7 @@ func (n *Node) basicStats(st store.Stats) map[string]any {
 		"cpus":            runtime.NumCPU(),
 		"heap_released":   mem.HeapReleased,
 		"heap_size":       mem.HeapAlloc,
-		"http_transport":  false, // HTTP clients are not served
+		"http_transport":  !n.opt.NoHTTP,
 		"id":              n.opt.Settings.ServerID(),
 		"in_memory_size":  st.ContentBytes,
 		"max_heap_size":   maxHeap,

@@ -68,9 +68,9 @@ var unseen = map[string]bool{
 	"monitor": true, "ping": true, "quit": true, "replconf": true, "replicate": true, "slaveof": true, "timeout": true,
 }
 
-// refused says whether an answer is an error of those after which a command is
+// unshown says whether an answer is an error of those after which a command is
 // not shown.
-func refused(answer []byte) bool {
+func unshown(answer []byte) bool {
 	head := answer[:min(len(answer), 100)]
 	for _, text := range refusals {
 		if bytes.Contains(head, text) {

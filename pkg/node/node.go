@@ -40,6 +40,8 @@ type Options struct {
 	Follow string
 	// ListenPort is what a follower tells its leader.
 	ListenPort int
+	// NoHTTP: HTTP clients are not served; SERVER says so.
+	NoHTTP bool
 	// MaxLag is how far behind a follower may be and still be ready. Default
 	// 5 s.
 	MaxLag time.Duration

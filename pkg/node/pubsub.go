@@ -9,6 +9,7 @@ import (
 
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/pubsub"
+	"evenkeel/pkg/resp"
 )
 
 var errSubscriber = reply.Plain("only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT allowed in this context")
@@ -41,6 +42,7 @@ func (c *call) subscribe() error {
 		return reply.ErrNumArgs
 	}
 	s := &subscriber{listener: c.node.opt.Hub.NewListener()}
+	s.kind = c.session.kind
 	if err := s.change(c.out, c.name, c.args[1:]); err != nil {
 		s.listener.Close()
 		return err
@@ -59,6 +61,7 @@ func (c *call) subscribe() error {
 type subscriber struct {
 	*live
 	listener    *pubsub.Listener
+	kind        resp.Kind // of the command that made it one: the envelope of everything
 	json, resp3 bool
 }
 
@@ -99,13 +102,14 @@ func (s *subscriber) change(out *reply.Reply, name string, channels []string) er
 			out.Int(n)
 		}
 		out.Finish(start, time.Since(started))
+		out.Buf = s.kind.WrapPush(out.Buf, start)
 	}
 	return nil
 }
 
 // command carries out what a subscriber may ask for.
 func (s *subscriber) command(args []string) bool {
-	out := &reply.Reply{JSON: s.json, RESP3: s.resp3}
+	out := &reply.Reply{JSON: s.json, RESP3: s.resp3, Bare: s.kind > resp.Inline}
 	started := time.Now()
 	name := strings.ToLower(args[0])
 	var err error
@@ -118,17 +122,19 @@ func (s *subscriber) command(args []string) bool {
 		}
 	case "ping":
 		s.ping(out, args)
-		out.Finish(0, time.Since(started))
 	case "quit":
 		out.OK()
-		out.Finish(0, time.Since(started))
 	default:
 		err = errSubscriber
 	}
+	start := 0
 	if err != nil {
-		start := len(out.Buf)
+		start = len(out.Buf)
 		out.Fail(name, err)
+	}
+	if err != nil || name == "ping" || name == "quit" {
 		out.Finish(start, time.Since(started))
+		out.Buf = s.kind.WrapPush(out.Buf, start)
 	}
 	s.say(out.Buf)
 	return name != "quit"
@@ -164,7 +170,7 @@ func (s *subscriber) format(dst []byte, m pubsub.Message) []byte {
 		return append(dst, m.Payload...)
 	}
 	if s.json {
-		return redcon.AppendBulk(dst, asJSON(m.Payload))
+		return s.kind.AppendMessage(dst, asJSON(m.Payload))
 	}
 	r := reply.Reply{RESP3: s.resp3, Buf: dst}
 	if m.Kind == pubsub.KindPattern {
@@ -176,7 +182,7 @@ func (s *subscriber) format(dst []byte, m pubsub.Message) []byte {
 		r.Bulk("message")
 	}
 	r.Bulk(m.Channel)
-	return redcon.AppendBulk(r.Buf, m.Payload)
+	return s.kind.WrapPush(redcon.AppendBulk(r.Buf, m.Payload), len(dst))
 }
 
 // asJSON returns a message as it is if it is JSON, and as a JSON string

@@ -57,7 +57,7 @@ func (c *call) evalRO() error {
 			return e.spec.Read(req, st, out)
 		})
 	}}
-	return c.node.opt.Store.Query(spec, &command.Request{Args: c.args, Name: c.name, Pause: c.bound}, c.out)
+	return c.node.opt.Store.Query(spec, &command.Request{Args: c.args, Name: c.name, Pause: c.bound, Deadline: c.end}, c.out)
 }
 
 // evalNA is EVALNA and EVALNASHA: each command of the script stands alone.
@@ -91,7 +91,7 @@ func (c *call) writeInScript(e *entry, req *command.Request, out *reply.Reply) e
 
 // run carries out the script of an EVAL; each of its commands goes through do.
 func (c *call) run(do func(*entry, *command.Request, *reply.Reply) error) error {
-	req := &command.Request{Args: c.args, Name: c.name, Pause: c.bound}
+	req := &command.Request{Args: c.args, Name: c.name, Pause: c.bound, Deadline: c.end}
 	return c.node.opt.Store.Scripts().Eval(req, func(args []string) ([]byte, error) {
 		return c.fromScript(args, do)
 	}, c.out)
@@ -118,7 +118,7 @@ func (c *call) fromScript(args []string, do func(*entry, *command.Request, *repl
 	if err == nil {
 		err = do(e, req, &out)
 	}
-	if err == nil || !refused([]byte(err.Error())) {
+	if err == nil || !unshown([]byte(err.Error())) {
 		c.node.show("lua", e.name, req.Args)
 	}
 	return out.Buf, err

@@ -23,7 +23,9 @@ type session struct {
 	name   atomic.Pointer[string] // CLIENT SETNAME
 	authed bool
 	json   bool
-	resp3  bool // HELLO 3
+	resp3  bool      // HELLO 3
+	chosen bool      // json is settled: by the first command's form, then by OUTPUT
+	kind   resp.Kind // of the last command carried out
 
 	follower followerHello // what REPLCONF said, see role.go
 
@@ -50,6 +52,8 @@ type batch struct {
 type answer struct {
 	name    string
 	end     int
+	keep    int // bytes at its beginning that belong to the connection
+	kind    resp.Kind
 	write   bool
 	failed  bool
 	elapsed time.Duration
@@ -66,6 +70,7 @@ type call struct {
 	wrote    bool // the answer must wait for the log
 
 	bound  func() error       // of TIMEOUT; nil: none
+	end    float64            // when TIMEOUT ends it, in Unix seconds; 0: never
 	counts func() store.Stats // nil: those of the store
 }
 
@@ -84,15 +89,16 @@ func (s *session) Close() {
 // AppendError appends an error of the connection itself, in the output that
 // the client has chosen.
 func (s *session) AppendError(out []byte, text string) []byte {
-	r := reply.Reply{JSON: s.json, Buf: out}
+	r := reply.Reply{JSON: s.json, Bare: s.kind > resp.Inline, Buf: out}
 	r.Fail("", &reply.Error{JSON: text, RESP: text})
 	r.Finish(len(out), 0)
-	return r.Buf
+	return s.kind.Wrap(r.Buf, len(out))
 }
 
 // Do carries out a pipeline. Consecutive writes share one hold of the lock, and
 // the whole pipeline one commit of the log.
 func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]byte, proxy.Verdict) {
+	s.choose(cmds[0].Kind)
 	b := s.node.takeBatch(ctx)
 	s.batch = b
 	b.out = reply.Reply{JSON: s.json, RESP3: s.resp3, Buf: out}
@@ -100,7 +106,12 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 
 	done := 0
 	for i := range cmds {
-		s.one(cmds[i].Args)
+		if cmds[i].Kind > resp.Inline {
+			s.wrapped(&cmds[i])
+		} else {
+			s.kind = cmds[i].Kind
+			s.one(cmds[i].Args)
+		}
 		done++
 		if b.verdict.Close || b.verdict.Hijack != nil || int64(len(b.out.Buf)) > s.conn.BatchOutput() {
 			break
@@ -196,7 +207,7 @@ func (s *session) show(e *entry, args []string, start int, done bool) {
 		name = strings.ToLower(args[0])
 	}
 	// What a script answers is its own affair.
-	if a.failed && !(done && strings.HasPrefix(name, "eval")) && refused(s.batch.out.Buf[start:]) {
+	if a.failed && !(done && strings.HasPrefix(name, "eval")) && unshown(s.batch.out.Buf[start:]) {
 		return
 	}
 	s.node.show(s.addr(), name, args)
@@ -288,8 +299,12 @@ func (s *session) fail(e *entry, args []string, err error) {
 		name = e.name
 	}
 	start := len(b.out.Buf)
-	b.out.Fail(strings.ToLower(args[0]), err)
-	b.out.Finish(start, 0)
+	if args[0] == "" && !b.out.Bare {
+		b.out.Buf = append(b.out.Buf, resp.NoName...)
+	} else {
+		b.out.Fail(strings.ToLower(args[0]), err)
+		b.out.Finish(start, 0)
+	}
 	s.note(name, false, start, b.lap())
 	b.answers[len(b.answers)-1].failed = true
 }
@@ -301,7 +316,7 @@ const otherCommand = "other"
 func (s *session) note(name string, write bool, start int, d time.Duration) {
 	b := s.batch
 	b.answers = append(b.answers, answer{
-		name: name, write: write, end: len(b.out.Buf), elapsed: d,
+		name: name, kind: s.kind, write: write, end: len(b.out.Buf), elapsed: d,
 		failed: b.failed(b.out.Buf[start:]),
 	})
 }
@@ -311,6 +326,9 @@ func (s *session) note(name string, write bool, start int, d time.Duration) {
 func (b *batch) failed(answer []byte) bool {
 	if !b.out.JSON || len(answer) == 0 || answer[0] == '-' {
 		return len(answer) > 0 && answer[0] == '-'
+	}
+	if b.out.Bare {
+		return bytes.HasPrefix(answer, []byte(`{"ok":false`))
 	}
 	_, body, _ := bytes.Cut(answer[:min(len(answer), jsonHead)], []byte("\r\n"))
 	return bytes.HasPrefix(body, []byte(`{"ok":false`))
@@ -333,11 +351,11 @@ func (s *session) flushWrites() {
 	for i := range b.writes {
 		w := &b.writes[i]
 		b.answers = append(b.answers, answer{
-			name: w.Request.Name, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
+			name: w.Request.Name, kind: s.kind, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
 		})
 		if s.node.monitors.n.Load() > 0 {
 			a := &b.answers[len(b.answers)-1]
-			if !a.failed || !refused(b.out.Buf[start:w.End]) {
+			if !a.failed || !unshown(b.out.Buf[start:w.End]) {
 				s.node.show(s.addr(), a.name, w.Request.Args)
 			}
 		}
@@ -359,9 +377,12 @@ func (s *session) disown(base int, err error) {
 		a := &b.answers[i]
 		end := a.end
 		if a.write && !a.failed {
+			fresh.Buf = append(fresh.Buf, old[start:start+a.keep]...)
 			at := len(fresh.Buf)
+			fresh.Bare = a.kind > resp.Inline
 			fresh.Fail(a.name, err)
 			fresh.Finish(at, time.Since(b.started))
+			fresh.Buf = a.kind.Wrap(fresh.Buf, at)
 			a.failed = true
 		} else {
 			fresh.Buf = append(fresh.Buf, old[start:end]...)

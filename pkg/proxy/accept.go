@@ -93,8 +93,8 @@ func (s *Server) setKeepAlive(nc net.Conn) {
 
 // reject tells the client why and closes the connection, without waiting for it.
 func (s *Server) reject(nc net.Conn) {
-	if now := time.Now(); now.Sub(s.lastRefusal) > refusalEvery {
-		s.lastRefusal = now
+	now, last := time.Now().UnixNano(), s.lastRefusal.Load()
+	if now-last > int64(refusalEvery) && s.lastRefusal.CompareAndSwap(last, now) {
 		s.log.Warn("too many connections", "client", nc.RemoteAddr(), "limit", s.maxConns.Load(),
 			"refused", s.count.rejected.Load())
 	}

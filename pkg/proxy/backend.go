@@ -30,7 +30,7 @@ type Session interface {
 	// Conn.MaxOutput, which the proxy would refuse to send.
 	Do(ctx context.Context, cmds []resp.Command, out []byte) ([]byte, Verdict)
 	// AppendError appends to out an error reply with this text, in the form that
-	// the client has asked for: the proxy's own errors (of the protocol, and of
+	// the client has asked for and the envelope of its last command: the proxy's own errors (of the protocol, and of
 	// limits) are "-text\r\n" or the JSON of the same. The text may hold line
 	// ends, which a RESP error must not.
 	AppendError(out []byte, text string) []byte
@@ -62,6 +62,22 @@ type Hijacked struct {
 	// Conn is for writing, deadlines and, where no more commands are expected,
 	// for reading behind Reader.Buffered.
 	Conn net.Conn
-	// Reader has what the client sent behind the command that hijacked.
+	// Reader has what the client sent behind the command that hijacked. On a
+	// WebSocket it gives a command for each message, answers pings and the closing
+	// of the conversation (io.EOF), and may therefore write to Conn, under a
+	// deadline of its own, whole frames with one Write; so must whoever else
+	// writes.
 	Reader *resp.Reader
+	// Kind is the form of the command that hijacked. Whatever is pushed, and the
+	// replies to all commands that follow, in whatever form they are sent, are put
+	// into its envelope: see AppendReply and AppendMessage.
+	Kind resp.Kind
 }
+
+// AppendReply appends a whole RESP reply or push in the envelope of the
+// transport.
+func (h Hijacked) AppendReply(dst, reply []byte) []byte { return h.Kind.AppendReply(dst, reply) }
+
+// AppendMessage appends one JSON text in the envelope of the transport: a bulk
+// string for RESP and plain lines, nothing over HTTP.
+func (h Hijacked) AppendMessage(dst, text []byte) []byte { return h.Kind.AppendMessage(dst, text) }

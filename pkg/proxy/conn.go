@@ -37,6 +37,7 @@ type Conn struct {
 	phase atomic.Int32
 	since atomic.Int64 // ns after opened: the last bytes that came, or the last attempt to send some
 	slim  atomic.Bool  // has been told to give back its buffers
+	head  headWatch    // of the sweeper alone
 
 	wakeMu sync.Mutex // orders wake and the change to phaseHijacked
 
@@ -44,7 +45,8 @@ type Conn struct {
 	rd   *resp.Reader
 	cmds []resp.Command
 	out  []byte
-	seen bool // a command has been received
+	seen bool      // a command has been received
+	last resp.Kind // of the last command received
 }
 
 func newConn(s *Server, nc net.Conn) *Conn {

@@ -22,6 +22,6 @@
 //     or another connection.
 //   - An idle connection holds no buffer beyond 512 bytes.
 //
-// The package touches the listener it is given and the connections accepted
-// from it.
+// The package touches the listeners it is given and the connections accepted
+// from them.
 package proxy

@@ -32,6 +32,10 @@ type Options struct {
 	// IdleTimeout ends connections that have sent nothing for so long. Default
 	// 0: never.
 	IdleTimeout time.Duration
+	// HeaderTimeout ends connections that have begun an HTTP request and take
+	// longer than that to send the end of its head, however they trickle. Default
+	// 10 s.
+	HeaderTimeout time.Duration
 	// WriteTimeout ends connections whose client takes nothing of its replies
 	// for so long. Progress is seen in pieces of 256 KiB. Default 30 s.
 	WriteTimeout time.Duration
@@ -73,6 +77,9 @@ func (o *Options) EnsureDefaults() {
 	if o.MaxOutput == 0 {
 		o.MaxOutput = o.Limits.MaxBulk + 1<<20
 	}
+	if o.HeaderTimeout == 0 {
+		o.HeaderTimeout = 10 * time.Second
+	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 30 * time.Second
 	}
@@ -99,6 +106,7 @@ func (o Options) Validate() error {
 	positive("MaxPipeline", int64(o.MaxPipeline))
 	positive("BatchOutput", o.BatchOutput)
 	positive("MaxOutput", o.MaxOutput)
+	positive("HeaderTimeout", int64(o.HeaderTimeout))
 	positive("WriteTimeout", int64(o.WriteTimeout))
 	positive("DrainTimeout", int64(o.DrainTimeout))
 	if o.IdleTimeout < 0 {

@@ -78,7 +78,7 @@ func (c *Conn) run() (why CloseReason, err error) {
 			}
 			return c.readFailed(err)
 		}
-		c.seen = true
+		c.note(c.cmds)
 		c.lastCommand.Store(c.since.Load())
 		c.srv.count.commands.Add(int64(len(c.cmds)))
 		if end, why, err := c.answer(c.cmds); end || err != nil {
@@ -120,13 +120,16 @@ func (c *Conn) readFailed(err error) (CloseReason, error) {
 
 // sendProtocolError answers bytes that are no command. Like Tile38 it says
 // nothing to a client that has not sent a command yet and so does not seem to
-// speak this protocol; a limit of ours is always told.
+// speak this protocol, nor to one whose last command was no RESP and no plain
+// line; a limit of ours is always told.
 func (c *Conn) sendProtocolError(bad *resp.ProtocolError) error {
 	c.srv.log.Debug("protocol error", "id", c.id, "client", c.RemoteAddr(), "error", bad)
 	switch {
 	case bad.Raw != "":
 		c.out = append(c.out[:0], bad.Raw...)
-	case c.seen || bad.Limit:
+	case bad.Quiet:
+		return nil
+	case c.seen && c.last <= resp.Inline || bad.Limit:
 		c.out = c.Session().AppendError(c.out[:0], bad.Text)
 	default:
 		return nil
@@ -134,11 +137,22 @@ func (c *Conn) sendProtocolError(bad *resp.ProtocolError) error {
 	return c.send()
 }
 
+// note remembers the forms of the commands received: the first decides what the
+// connection is counted as.
+func (c *Conn) note(cmds []resp.Command) {
+	if !c.seen {
+		c.seen = true
+		c.srv.count.kinds[cmds[0].Kind].Add(1)
+	}
+	c.last = cmds[len(cmds)-1].Kind
+}
+
 // answer has the session carry out cmds and sends the replies. end: the
 // connection is to end.
 func (c *Conn) answer(cmds []resp.Command) (end bool, why CloseReason, err error) {
 	for len(cmds) > 0 {
 		v := c.do(cmds)
+		kind := cmds[v.Done-1].Kind
 		cmds = cmds[v.Done:]
 		if size := int64(len(c.out)); size > c.srv.opts.MaxOutput {
 			text := fmt.Sprintf("output limit exceeded: a reply of %d bytes, at most %d are allowed",
@@ -152,7 +166,7 @@ func (c *Conn) answer(cmds []resp.Command) (end bool, why CloseReason, err error
 		switch {
 		case v.Hijack != nil:
 			c.rd.Unread(len(cmds))
-			c.hijack(v.Hijack)
+			c.hijack(v.Hijack, kind)
 			return true, ClosedByHijack, nil
 		case v.Close:
 			return true, ClosedByCommand, nil
@@ -210,7 +224,7 @@ func (c *Conn) send() error {
 }
 
 // hijack hands the connection to f until it returns.
-func (c *Conn) hijack(f func(context.Context, Hijacked) error) {
+func (c *Conn) hijack(f func(context.Context, Hijacked) error, kind resp.Kind) {
 	c.out, c.cmds = nil, nil
 	c.wakeMu.Lock()
 	c.phase.Store(phaseHijacked)
@@ -223,7 +237,8 @@ func (c *Conn) hijack(f func(context.Context, Hijacked) error) {
 	defer stopDrain()
 	stopRead := context.AfterFunc(ctx, func() { c.setReadDeadline(time.Unix(1, 0)) })
 	defer stopRead()
-	if err := f(ctx, Hijacked{Conn: c.nc, Reader: c.rd}); err != nil {
+	c.rd.Respond(responder{ctx, c.nc, &c.srv.writeTimeout})
+	if err := f(ctx, Hijacked{Conn: c.nc, Reader: c.rd, Kind: kind}); err != nil {
 		c.srv.log.Info("hijacked connection ended", "id", c.id, "client", c.RemoteAddr(), "error", err)
 	}
 }

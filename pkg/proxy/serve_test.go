@@ -46,7 +46,7 @@ func TestConversations(t *testing.T) {
 		{"PING\r\nquit\r\nPING\r\n", "+PONG\r\n+OK\r\n"},
 		{ping + "*2\r\n$4\r\nPING\r\n$1\r\na\r\nPING b\r\n" + ping + "QUIT\r\n", "+PONG\r\n$1\r\na\r\n$1\r\nb\r\n+PONG\r\n+OK\r\n"},
 		{"*0\r\n\r\nPING\r\nQUIT\n", "+PONG\r\n+OK\r\n"},
-		// Limits and other transports are always told.
+		// Limits are always told.
 		{"*1000000000\r\n$3\r\nGET\r\n",
 			"-Protocol error: invalid multibulk length: 1000000000 arguments, at most 1048576 are allowed\r\n"},
 		{"*2\r\n$3\r\nGET\r\n$536870913\r\n",
@@ -55,16 +55,6 @@ func TestConversations(t *testing.T) {
 		c := f.dial()
 		c.send(tc.send)
 		c.wantEnd(tc.want)
-	}
-	c := f.dial()
-	c.send("GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-	if got := c.wantCut(); !strings.HasPrefix(got, "HTTP/1.1 501 ") {
-		t.Errorf("HTTP: %q", got)
-	}
-	c = f.dial()
-	c.send("$4 PING\r\n")
-	if got := c.wantCut(); !strings.Contains(got, `"ok":false`) {
-		t.Errorf("native: %q", got)
 	}
 }
 

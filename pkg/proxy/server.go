@@ -14,7 +14,7 @@ import (
 )
 
 // ErrServed is returned by Serve when the server has served before, or has been
-// shut down: a Server serves one listener, once.
+// shut down: a Server serves once.
 var ErrServed = errors.New("proxy: server has been used before")
 
 // cutGrace is how long sessions may take to end after their connections have
@@ -35,7 +35,7 @@ type Server struct {
 	keepAlive    atomic.Int64 // ns
 
 	lastID      atomic.Int64
-	lastRefusal time.Time      // last logged; of the accepting goroutine
+	lastRefusal atomic.Int64   // last logged, in Unix ns
 	rejecting   chan struct{}  // holds a token for each refused connection that lingers
 	work        sync.WaitGroup // goroutines of connections
 
@@ -47,7 +47,7 @@ type Server struct {
 	ended    chan struct{} // closed when Serve has nothing left to wait for
 
 	mu    sync.Mutex // leaf: nothing is called with it held
-	ln    net.Listener
+	lns   []net.Listener
 	used  bool
 	conns map[*Conn]struct{}
 }
@@ -112,13 +112,16 @@ func (s *Server) current() int {
 	return len(s.conns)
 }
 
-// Serve accepts connections from ln until Shutdown is called or ctx ends, which
-// begins a shutdown bounded by DrainTimeout. It closes ln, and returns when all
+// Serve accepts connections from all of lns until Shutdown is called or ctx ends, which
+// begins a shutdown bounded by DrainTimeout. It closes lns, and returns when all
 // connections have ended: nil after a shutdown that had to cut nothing, or the
 // error that ended it.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	if err := s.use(ln); err != nil {
-		return errors.Join(err, ln.Close())
+func (s *Server) Serve(ctx context.Context, lns ...net.Listener) error {
+	if err := s.use(lns); err != nil {
+		for _, ln := range lns {
+			err = errors.Join(err, ln.Close())
+		}
+		return err
 	}
 	var helpers sync.WaitGroup
 	done := make(chan struct{})
@@ -131,13 +134,26 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 	})
 
-	err := s.accept(ln)
-	s.beginDrain() // also when the listener failed: nobody would know of the connections left
-	err = errors.Join(err, s.waitForConns())
+	err := errors.Join(s.acceptAll(lns), s.waitForConns())
 	close(done)
 	helpers.Wait()
 	close(s.ended)
 	return err
+}
+
+// acceptAll accepts from all of lns until the shutdown, which begins when one of
+// them fails, too: nobody would know of what is left.
+func (s *Server) acceptAll(lns []net.Listener) error {
+	errs := make([]error, len(lns))
+	var wg sync.WaitGroup
+	for i, ln := range lns {
+		wg.Go(func() {
+			errs[i] = s.accept(ln)
+			s.beginDrain()
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // Shutdown stops accepting, lets every connection answer the whole commands
@@ -162,13 +178,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("proxy shutdown: connections were cut: %w", ctx.Err())
 }
 
-func (s *Server) use(ln net.Listener) error {
+func (s *Server) use(lns []net.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.used {
 		return ErrServed
 	}
-	s.used, s.ln = true, ln
+	s.used, s.lns = true, lns
 	return nil
 }
 
@@ -177,15 +193,17 @@ func (s *Server) use(ln net.Listener) error {
 func (s *Server) beginDrain() bool {
 	s.mu.Lock()
 	s.used = true
-	ln := s.ln
+	lns := s.lns
 	s.mu.Unlock()
 	// Before the snapshot: who is registered behind it sees this when it starts.
 	s.drain()
-	if ln == nil {
+	if len(lns) == 0 {
 		return false
 	}
-	if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		s.log.Warn("closing the listener", "address", ln.Addr(), "error", err)
+	for _, ln := range lns {
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Warn("closing the listener", "address", ln.Addr(), "error", err)
+		}
 	}
 	for _, c := range s.snapshot() {
 		c.wake()

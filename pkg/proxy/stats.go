@@ -1,6 +1,10 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"evenkeel/pkg/resp"
+)
 
 // CloseReason says why a connection ended.
 type CloseReason uint8
@@ -17,6 +21,7 @@ const (
 	ClosedIdle                          // IdleTimeout
 	ClosedStalled                       // WriteTimeout
 	ClosedKilled                        // Conn.Kill
+	ClosedHeader                        // HeaderTimeout
 	ClosedPanic                         // the session panicked
 	ClosedDrain                         // shutdown: all that had been received was answered
 	ClosedCut                           // shutdown: the time was up
@@ -24,7 +29,7 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	"client", "mid_command", "reset", "command", "hijack", "protocol", "output", "idle", "stalled", "killed",
+	"client", "mid_command", "reset", "command", "hijack", "protocol", "output", "idle", "stalled", "killed", "header",
 	"panic", "drain", "cut",
 }
 
@@ -47,11 +52,14 @@ type Stats struct {
 	BytesIn        int64 // of commands; hijacked connections: through Hijacked.Reader
 	BytesOut       int64 // of replies; not of what hijackers write
 	Closed         map[CloseReason]int64
+	// Transports counts connections by the form of their first command.
+	Transports map[resp.Kind]int64
 }
 
 type counters struct {
 	total, rejected, commands, protocol, panics, in, out atomic.Int64
 	closed                                               [numReasons]atomic.Int64
+	kinds                                                [resp.NumKinds]atomic.Int64
 }
 
 // Stats returns the counters now.
@@ -60,7 +68,10 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Current: s.current(), Total: n.total.Load(), Rejected: n.rejected.Load(), Commands: n.commands.Load(),
 		ProtocolErrors: n.protocol.Load(), Panics: n.panics.Load(), BytesIn: n.in.Load(), BytesOut: n.out.Load(),
-		Closed: make(map[CloseReason]int64, numReasons),
+		Closed: make(map[CloseReason]int64, numReasons), Transports: make(map[resp.Kind]int64, resp.NumKinds),
+	}
+	for k := range n.kinds {
+		st.Transports[resp.Kind(k)] = n.kinds[k].Load() //nolint:gosec // k is below NumKinds
 	}
 	for r := range n.closed {
 		st.Closed[CloseReason(r)] = n.closed[r].Load()

@@ -29,7 +29,7 @@ func (s *Server) sweep(done <-chan struct{}) {
 // sweepPeriod is a quarter of the shortest timeout, within bounds.
 func (s *Server) sweepPeriod() time.Duration {
 	period := maxSweep
-	for _, ns := range []int64{s.idleTimeout.Load(), s.writeTimeout.Load()} {
+	for _, ns := range []int64{s.idleTimeout.Load(), s.writeTimeout.Load(), int64(s.opts.HeaderTimeout)} {
 		if ns > 0 {
 			period = min(period, time.Duration(ns)/4)
 		}
@@ -45,7 +45,9 @@ func (s *Server) look(c *Conn, now time.Time) {
 	took := int64(now.Sub(c.opened)) - c.since.Load()
 	switch phase {
 	case phaseReading:
-		if idle := s.idleTimeout.Load(); idle > 0 && took > idle {
+		if c.head.took(c.rd.HalfRequest(), s.opts.HeaderTimeout) {
+			c.end(ClosedHeader)
+		} else if idle := s.idleTimeout.Load(); idle > 0 && took > idle {
 			c.end(ClosedIdle)
 		} else if took > int64(slimAfter) && c.slim.CompareAndSwap(false, true) {
 			c.wake()
@@ -55,4 +57,23 @@ func (s *Server) look(c *Conn, now time.Time) {
 			c.end(ClosedStalled)
 		}
 	}
+}
+
+// headWatch is what the sweeper remembers of an HTTP request whose head is
+// incomplete.
+type headWatch struct {
+	request int64     // its number
+	first   time.Time // when it was seen first
+}
+
+// took says whether the head of request, a number of Reader.HalfRequest, has
+// been incomplete for longer than limit.
+func (w *headWatch) took(request int64, limit time.Duration) bool {
+	if request&1 == 0 {
+		return false
+	}
+	if request != w.request {
+		w.request, w.first = request, time.Now()
+	}
+	return time.Since(w.first) > limit
 }

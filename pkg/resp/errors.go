@@ -1,6 +1,10 @@
 package resp
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tidwall/gjson"
+)
 
 // ProtocolError says that the client sent something that is not a command. The
 // stream cannot be read further: the connection must end.
@@ -14,6 +18,8 @@ type ProtocolError struct {
 	// Raw, if not empty, is the whole reply in the words of the transport that
 	// the client speaks, to be sent instead of an error reply with Text.
 	Raw string
+	// Quiet is set when the client is to be told nothing but Raw.
+	Quiet bool
 }
 
 // Error returns Text.
@@ -25,9 +31,11 @@ func broken(text string) error {
 	return &ProtocolError{Text: protocolError + text}
 }
 
-func overLimit(format string, args ...any) error {
+func limitError(format string, args ...any) *ProtocolError {
 	return &ProtocolError{Text: protocolError + fmt.Sprintf(format, args...), Limit: true}
 }
+
+func overLimit(format string, args ...any) error { return limitError(format, args...) }
 
 func tooManyArgs(n int, lim *Limits) error {
 	return overLimit("invalid multibulk length: %d arguments, at most %d are allowed", n, lim.MaxArgs)
@@ -41,4 +49,9 @@ func errQuotes() error      { return broken("unbalanced quotes in request") }
 // above 0x7f is shown as the character with that number, as Tile38 does.
 func errNotBulk(c byte) error {
 	return broken("expected '$', got '" + string(rune(c)) + "'")
+}
+
+func appendJSONError(dst []byte, text string) []byte {
+	dst = append(dst, `{"ok":false,"err":`...)
+	return append(gjson.AppendJSONString(dst, text), '}')
 }

@@ -22,6 +22,17 @@ type Limits struct {
 	// MaxCommand is the largest command as it is on the wire, in bytes. Default
 	// 1 GiB: one largest value and as much again for everything else.
 	MaxCommand int64
+	// MaxHeader is the largest head of an HTTP request without its first line, in
+	// bytes; the first line, which holds a command, is bounded by MaxInline, and
+	// the body by MaxBulk. Default 64 KiB: cookies of a browser fit well.
+	MaxHeader int64
+	// MaxMessage is the largest message from a WebSocket client, in bytes,
+	// whatever frames it comes in. Default 1 MiB, as for a plain line: both are
+	// one command that announces no length.
+	MaxMessage int64
+	// NoHTTP refuses HTTP and WebSocket: their connections are closed without an
+	// answer, as Tile38 does with --http-transport no.
+	NoHTTP bool
 }
 
 // Defaults of Limits.
@@ -30,6 +41,8 @@ const (
 	DefaultMaxBulk    = 512 << 20
 	DefaultMaxInline  = 1 << 20
 	DefaultMaxCommand = 1 << 30
+	DefaultMaxHeader  = 64 << 10
+	DefaultMaxMessage = 1 << 20
 )
 
 // maxLength is the largest length that a limit may allow. It leaves room for
@@ -50,6 +63,12 @@ func (l *Limits) EnsureDefaults() {
 	if l.MaxCommand == 0 {
 		l.MaxCommand = DefaultMaxCommand
 	}
+	if l.MaxHeader == 0 {
+		l.MaxHeader = DefaultMaxHeader
+	}
+	if l.MaxMessage == 0 {
+		l.MaxMessage = DefaultMaxMessage
+	}
 }
 
 // Validate reports every fault of the limits.
@@ -64,5 +83,7 @@ func (l Limits) Validate() error {
 	check("MaxBulk", l.MaxBulk)
 	check("MaxInline", l.MaxInline)
 	check("MaxCommand", l.MaxCommand)
+	check("MaxHeader", l.MaxHeader)
+	check("MaxMessage", l.MaxMessage)
 	return errors.Join(errs...)
 }

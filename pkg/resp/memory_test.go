@@ -13,15 +13,25 @@ import (
 // What is announced costs nothing; only what is received does.
 func TestAnnouncedLengthsCostNothing(t *testing.T) {
 	for _, in := range []string{
-		"*1000000000\r\n$3\r\nGET\r\n",                 // refused
-		"*1048576\r\n$3\r\nGET\r\n",                    // allowed, incomplete
-		"*1\r\n$536870912\r\nabc",                      // allowed, incomplete
-		"*1\r\n$536870913\r\nabc",                      // refused
-		"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$500000000\r\n", // allowed, incomplete
+		"*1000000000\r\n$3\r\nGET\r\n",                                 // refused
+		"*1048576\r\n$3\r\nGET\r\n",                                    // allowed, incomplete
+		"*1\r\n$536870912\r\nabc",                                      // allowed, incomplete
+		"*1\r\n$536870913\r\nabc",                                      // refused
+		"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$500000000\r\n",                 // allowed, incomplete
+		"$536870912 PING",                                              // allowed, incomplete
+		"$1000000000 PING",                                             // refused
+		"POST / HTTP/1.1\r\nContent-Length: 536870912\r\n\r\nping",     // allowed, incomplete
+		"POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\nping", // refused
+		upgrade + "\x81\xff\x00\x00\x00\x00\x00\x0f\xff\xffabcdxyz",    // allowed, incomplete
+		upgrade + "\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xffabcdxyz",    // refused
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := NewReader(strings.NewReader(in), Limits{}).Next()
+		r := NewReader(strings.NewReader(in), Limits{})
+		_, err := r.Next()
+		if strings.HasPrefix(in, upgrade) {
+			_, err = r.Next()
+		}
 		runtime.ReadMemStats(&after)
 		if err == nil {
 			t.Errorf("%q is a command", in)
@@ -102,7 +112,15 @@ func TestBufferFollowsWhatIsReceived(t *testing.T) {
 // A large command in the middle of a pipeline comes alone, so that the ones
 // before it can still be unread.
 func TestLargeCommandInPipeline(t *testing.T) {
-	large := array("SET", strings.Repeat("x", handOver))
+	for _, large := range []string{
+		array("SET", strings.Repeat("x", handOver)),
+		"SET " + strings.Repeat("x", handOver) + "\n",
+	} {
+		largeInPipeline(t, large)
+	}
+}
+
+func largeInPipeline(t *testing.T, large string) {
 	in := array("A") + array("B") + large + array("C") + large + "D\n"
 	r := NewReader(strings.NewReader(in), Limits{})
 	r.buf = make([]byte, len(in)+1) // so that one read takes all
@@ -113,6 +131,9 @@ func TestLargeCommandInPipeline(t *testing.T) {
 			t.Fatalf("%d commands, %v, want %d", len(cmds), err, want)
 		}
 		sizes = append(sizes, cmds[0].Size)
+		if cmds[0].Size == len(large) && len(cmds[0].Args) != 2 {
+			t.Fatalf("%d words in %.9q", len(cmds[0].Args), large)
+		}
 		rest := string(r.Buffered())
 		r.Unread(1)
 		if got := string(r.Buffered()); !strings.HasSuffix(got, rest) || len(got) <= len(rest) {

@@ -12,11 +12,12 @@ type partial struct {
 	count    int    // arguments announced; -1 before the header
 	bulk     int    // length announced of the argument at at; -1 before its header
 	words    []word // arguments that are whole
-	unquoted []byte // a line with quotes: what words refer to, instead of the raw bytes
+	unquoted []byte // what words refer to, instead of the raw bytes: of lines with quotes, of HTTP and WebSocket
+	web      *request
 }
 
 func (p *partial) reset() {
-	p.at, p.count, p.bulk, p.unquoted = 0, -1, -1, nil
+	p.at, p.count, p.bulk, p.unquoted, p.web = 0, -1, -1, nil, nil
 	if cap(p.words) > keepEntries {
 		p.words = nil
 	}
@@ -142,7 +143,8 @@ func (p *partial) line(b []byte, lim *Limits) (int, error) {
 	}
 	size := p.at + i + 1
 	if isHTTP(b[:size]) {
-		return 0, errHTTP()
+		p.web, p.at = &request{line: size}, size-2
+		return p.http(b, lim)
 	}
 	text := bytes.TrimSuffix(b[:size-1], []byte("\r"))
 	if bytes.IndexByte(text, '"') < 0 && bytes.IndexByte(text, '\'') < 0 {

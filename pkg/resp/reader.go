@@ -3,6 +3,7 @@ package resp
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -34,6 +35,9 @@ type Command struct {
 	// the next call to the Reader.
 	Args []string
 	Kind Kind
+	// Web is set for requests over HTTP: Kind HTTP, and the handshake of Kind
+	// WebSocket. What follows a handshake are frames.
+	Web *Request
 	// Size is the length of the command on the wire, in bytes.
 	Size int
 }
@@ -45,13 +49,19 @@ type Reader struct {
 	buf     []byte // buf[start:end] is unread
 	start   int
 	end     int
-	err     error   // of the protocol: final
-	pending error   // came together with bytes that must be used first
-	part    partial // how far the command at start has been looked at
+	err     error     // of the protocol: final
+	pending error     // came together with bytes that must be used first
+	part    partial   // how far the command at start has been looked at
+	frames  bool      // a WebSocket handshake has been returned
+	respond io.Writer // see Respond
+	// half is odd while the head of an HTTP request is incomplete, and grows by 2
+	// with each that was.
+	half atomic.Int64
 
 	// Of the last call:
-	args   []string // all arguments of its commands
-	starts []int    // where each of its commands begins in buf
+	args      []string // all arguments of its commands
+	starts    []int    // where each of its commands begins in buf
+	handshake bool     // its last command is the handshake of a WebSocket
 }
 
 // NewReader returns a Reader of src. Zero fields of l mean their defaults.
@@ -98,6 +108,9 @@ func (r *Reader) Batch(dst []Command, limit int) ([]Command, error) {
 				break
 			}
 			dst = append(dst, cmd)
+			if cmd.Web != nil {
+				break // nothing behind a request is looked at before its answer
+			}
 		}
 		switch {
 		case len(dst) > base:
@@ -124,6 +137,9 @@ func (r *Reader) Unread(n int) {
 	r.starts = r.starts[:len(r.starts)-n]
 	r.part.reset()
 	r.err = nil // found behind these commands, and will be again
+	if r.handshake {
+		r.frames, r.handshake = false, false
+	}
 }
 
 // Buffered returns the bytes received that no returned command contains. They
@@ -153,6 +169,7 @@ func (r *Reader) forget() {
 		r.args = r.args[:0]
 	}
 	r.starts = r.starts[:0]
+	r.handshake = false
 }
 
 // parse takes the next whole command out of the buffer; ok is false if there is
@@ -162,14 +179,17 @@ func (r *Reader) parse(first bool) (cmd Command, ok bool, err error) {
 		b := r.buf[r.start:r.end]
 		var size int // 0: incomplete
 		kind := RESP
-		switch transportOf(b[0]) {
-		case transportRESP:
+		switch t := transportOf(b[0]); {
+		case r.frames:
+			kind = WebSocket
+			size, err = r.message()
+		case t == transportRESP:
 			size, err = r.part.array(b, &r.lim)
-		case transportNative:
-			err = errNative()
+		case t == transportNative:
+			kind = Native
+			size, err = r.part.native(b, &r.lim)
 		default:
-			kind = Inline
-			size, err = r.part.line(b, &r.lim)
+			kind, size, err = r.text(b)
 		}
 		if err != nil || size == 0 {
 			return Command{}, false, err
@@ -181,7 +201,8 @@ func (r *Reader) parse(first bool) (cmd Command, ok bool, err error) {
 		}
 		if size >= handOver && !first {
 			// It would take the bytes of the commands before it along, which
-			// Unread still needs.
+			// Unread still needs. Its words are found again.
+			r.part.reset()
 			return Command{}, false, nil
 		}
 		return r.take(size, kind), true, nil
@@ -189,13 +210,43 @@ func (r *Reader) parse(first bool) (cmd Command, ok bool, err error) {
 	return Command{}, false, nil
 }
 
+// text looks at b, which begins with a plain line or with an HTTP request.
+func (r *Reader) text(b []byte) (kind Kind, size int, err error) {
+	p := &r.part
+	if p.web == nil {
+		size, err = p.line(b, &r.lim)
+	} else {
+		size, err = p.http(b, &r.lim)
+	}
+	q := p.web
+	if q == nil {
+		return Inline, size, err
+	}
+	if begun := r.half.Load()&1 == 1; begun != (q.head == 0) {
+		r.half.Add(1)
+	}
+	switch {
+	case r.lim.NoHTTP:
+		return HTTP, 0, errNoHTTP()
+	case q.Handshake != "":
+		return WebSocket, size, err
+	}
+	return HTTP, size, err
+}
+
+// HalfRequest is odd while the head of an HTTP request is incomplete; each
+// request has a number of its own. Unlike the other methods it may be called
+// from anywhere: a client must not take for ever to send a head.
+func (r *Reader) HalfRequest() int64 { return r.half.Load() }
+
 // take makes a command of the next size bytes, whose words are known.
 func (r *Reader) take(size int, kind Kind) Command {
 	r.starts = append(r.starts, r.start)
 	var text string
 	switch raw := r.buf[r.start : r.start+size]; {
 	case r.part.unquoted != nil:
-		text = string(r.part.unquoted)
+		// Made for this command, and forgotten below.
+		text = unsafe.String(unsafe.SliceData(r.part.unquoted), len(r.part.unquoted))
 		r.start += size
 	case size >= handOver:
 		// Nothing writes to this buffer again: it is replaced here.
@@ -211,8 +262,14 @@ func (r *Reader) take(size int, kind Kind) Command {
 	for _, w := range r.part.words {
 		r.args = append(r.args, text[w.from:w.to])
 	}
+	var web *Request
+	if q := r.part.web; q != nil {
+		web = &q.Request
+		r.frames = kind == WebSocket
+		r.handshake = r.frames
+	}
 	r.part.reset()
-	return Command{Args: r.args[base:len(r.args):len(r.args)], Kind: kind, Size: size}
+	return Command{Args: r.args[base:len(r.args):len(r.args)], Kind: kind, Web: web, Size: size}
 }
 
 // fill reads once from the source.

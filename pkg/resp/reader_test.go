@@ -148,25 +148,6 @@ func TestLimitsAreInclusive(t *testing.T) {
 	}
 }
 
-func TestOtherTransports(t *testing.T) {
-	for in, raw := range map[string]string{
-		"GET /ping HTTP/1.1\r\n":    "HTTP/1.1 501 Not Implemented\r\n",
-		"POST /ping HTTP/1.1\r\n":   "HTTP/1.1 501 Not Implemented\r\n",
-		"OPTIONS /a b HTTP/1.1\r\n": "HTTP/1.1 501 Not Implemented\r\n",
-		"$4 PING\r\n":               "$80 {\"ok\":false,\"err\":\"Protocol error: ",
-	} {
-		got, err := readAll(strings.NewReader("PING\r\n"+in), Limits{})
-		var bad *ProtocolError
-		if len(got) != 1 || !errors.As(err, &bad) || !bad.Limit || !strings.HasPrefix(bad.Raw, raw) {
-			t.Errorf("%q: %q, %v %+v", in, got, err, bad)
-		}
-	}
-	var native *ProtocolError
-	if !errors.As(errNative(), &native) || len(native.Raw) != len("$80 \r\n")+80 {
-		t.Errorf("native reply %+v", native)
-	}
-}
-
 func TestBatch(t *testing.T) {
 	in := array("A") + array("B", "1") + "C\r\n" + array("D") + "*1\r\n$1\r\nE"
 	r := NewReader(io.MultiReader(strings.NewReader(in), strings.NewReader("\r\n*1\r\n:1\r\nA\r\n")), Limits{})

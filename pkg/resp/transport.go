@@ -1,21 +1,33 @@
 package resp
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // Kind is the form in which a command was sent; it decides the form of the
 // reply.
 type Kind uint8
 
-// Forms of commands.
+// Forms of commands. Those from Native on answer JSON unless the connection has
+// chosen otherwise, and their replies are put into an envelope (see Wrap).
 const (
-	RESP   Kind = iota // array of bulk strings
-	Inline             // plain line
+	RESP      Kind = iota // array of bulk strings
+	Inline                // plain line
+	Native                // $length line
+	HTTP                  // HTTP request
+	WebSocket             // WebSocket handshake, or a message behind one
+	NumKinds
 )
 
-// transport is what the first bytes of a message say about its form. This file
+var kindNames = [NumKinds]string{"resp", "inline", "native", "http", "websocket"}
+
+// String returns a short name, fit for a metric label.
+func (k Kind) String() string {
+	if k < NumKinds {
+		return kindNames[k]
+	}
+	return "unknown"
+}
+
+// transport is what the first byte of a message says about its form. This file
 // is the only place that tells transports apart.
 type transport uint8
 
@@ -36,31 +48,16 @@ func transportOf(first byte) transport {
 }
 
 // isHTTP tells whether line, with its line end, begins an HTTP request (a
-// WebSocket handshake is one too). Like Tile38 it looks at the first letter
-// only (GET, POST, PUT, PATCH, OPTIONS): "DEL key HTTP/1.1" is a command.
+// WebSocket handshake is one too). Like Tile38 it looks at the first letter (of
+// GET, POST, PUT, PATCH, OPTIONS) and the end alone, " HTTP/" and any three
+// bytes: "DEL key HTTP/1.1" is a command, "PING HTTP/1.1" is none.
 func isHTTP(line []byte) bool {
 	switch line[0] {
 	case 'G', 'P', 'O':
-		return bytes.HasSuffix(line, []byte(" HTTP/1.1\r\n"))
+	default:
+		return false
 	}
-	return false
-}
-
-func errHTTP() error {
-	const text = "HTTP and WebSocket requests are not served on this port"
-	return &ProtocolError{
-		Text:  protocolError + text,
-		Limit: true,
-		Raw: "HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: " +
-			strconv.Itoa(len(text)+1) + "\r\n\r\n" + text + "\n",
-	}
-}
-
-func errNative() error {
-	const json = `{"ok":false,"err":"Protocol error: the native protocol is not served, use RESP"}`
-	return &ProtocolError{
-		Text:  protocolError + "the native protocol is not served, use RESP",
-		Limit: true,
-		Raw:   "$" + strconv.Itoa(len(json)) + " " + json + "\r\n",
-	}
+	const mark, version = " HTTP/", "1.1\r\n"
+	at := len(line) - len(mark) - len(version)
+	return at >= 0 && string(line[at:at+len(mark)]) == mark && bytes.HasSuffix(line, []byte("\r\n"))
 }

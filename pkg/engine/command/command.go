@@ -38,6 +38,9 @@ type Request struct {
 	// ends the search and becomes its result. It is how the caller bounds the
 	// time of a search or the time for which a lock is held.
 	Pause func() error
+	// Deadline is when TIMEOUT ends the command, in Unix seconds, for scripts to
+	// see; 0: no such end.
+	Deadline float64
 	// Early is what the Early step of the command has made of Args, for its
 	// handler; nil when it has not run. It depends on Args alone, errors
 	// included, so that a handler does the same with and without it.

@@ -15,6 +15,9 @@ type Reply struct {
 	// RESP3 says that the connection asked for version 3 of the protocol with
 	// HELLO. What is legal in both versions stays as it is in version 2.
 	RESP3 bool
+	// Bare says that a finished JSON answer stays as it is: its transport puts it
+	// into another envelope than a bulk string.
+	Bare bool
 	// Buf holds what is ready to be sent, and the answer in progress at its
 	// end.
 	Buf []byte
@@ -158,8 +161,8 @@ func (r *Reply) Point(lat, lon, z float64) {
 }
 
 // Finish closes the answer that starts at Buf[start]: a JSON object gets its
-// member "elapsed" and, because the connection speaks RESP, becomes a bulk
-// string. RESP answers are complete already.
+// member "elapsed" and becomes a bulk string, unless it is to stay Bare. RESP
+// answers are complete already.
 func (r *Reply) Finish(start int, elapsed time.Duration) {
 	if !r.JSON {
 		return
@@ -167,7 +170,9 @@ func (r *Reply) Finish(start int, elapsed time.Duration) {
 	r.Buf = append(r.Buf, `,"elapsed":"`...)
 	r.Buf = append(r.Buf, elapsed.String()...)
 	r.Buf = append(r.Buf, '"', '}')
-	r.wrap(start)
+	if !r.Bare {
+		r.wrap(start)
+	}
 }
 
 // wrap turns Buf[start:] into a bulk string in place.

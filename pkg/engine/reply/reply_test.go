@@ -71,6 +71,12 @@ func TestFinish(t *testing.T) {
 	if got, want := string(r.Buf), "+before\r\n$30\r\n{\"ok\":true,\"elapsed\":\"1.5µs\"}\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	r = Reply{JSON: true, Bare: true, Buf: []byte("before")}
+	r.OK()
+	r.Finish(len("before"), time.Second)
+	if got, want := string(r.Buf), `before{"ok":true,"elapsed":"1s"}`; got != want {
+		t.Errorf("bare: got %q, want %q", got, want)
+	}
 	r = Reply{}
 	r.OK()
 	r.Finish(0, time.Second)

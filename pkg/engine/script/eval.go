@@ -65,6 +65,9 @@ func (s *Scripts) Eval(req *command.Request, call Call, out *reply.Reply) error 
 		m.SetGlobal("KEYS", texts(m, keys))
 		m.SetGlobal("ARGV", texts(m, args))
 		m.SetGlobal("EVAL_CMD", m.String(req.Name))
+		if req.Deadline != 0 {
+			m.SetGlobal("DEADLINE", lua.Number(req.Deadline))
+		}
 	})
 	var v lua.Value
 	if err == nil {
