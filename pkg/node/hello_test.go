@@ -42,7 +42,7 @@ func TestHelloLibrary(t *testing.T) {
 			s := serve(t, t.TempDir(), config{})
 			s.dial().talk([][2]string{{"CONFIG SET resp3 " + resp3, "+OK"}, {"SET k a POINT 1 2", "+OK"}})
 			c := redis.NewClient(&redis.Options{Addr: s.addr, Protocol: 3, DisableIdentity: true})
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			if got, err := c.Do(ctx, "GET", "k", "a").Text(); err != nil || got != `{"type":"Point","coordinates":[2,1]}` {

@@ -126,7 +126,7 @@ func (l *live) send(ctx context.Context, conn net.Conn, b []byte) error {
 		return nil
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(l.conn.WriteTimeout())) // fails only when the write does
-	if ctx.Err() != nil {
+	if context.Cause(ctx) != nil {
 		return nil // its deadline may have been replaced by this one
 	}
 	if _, err := conn.Write(b); err != nil && ctx.Err() == nil {

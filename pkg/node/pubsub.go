@@ -41,8 +41,7 @@ func (c *call) subscribe() error {
 	if len(c.args) < 2 {
 		return reply.ErrNumArgs
 	}
-	s := &subscriber{listener: c.node.opt.Hub.NewListener()}
-	s.kind = c.session.kind
+	s := &subscriber{listener: c.node.opt.Hub.NewListener(), kind: c.kind, json: c.out.JSON, resp3: c.out.RESP3}
 	if err := s.change(c.out, c.name, c.args[1:]); err != nil {
 		s.listener.Close()
 		return err
@@ -52,8 +51,7 @@ func (c *call) subscribe() error {
 		session: c.session, listener: s.listener, what: "subscriber",
 		format: s.format, command: s.command,
 	}
-	s.json, s.resp3 = c.out.JSON, c.out.RESP3
-	c.batch.verdict.Hijack = s.live.hijack
+	c.batch.verdict.Hijack = s.hijack
 	return nil
 }
 

@@ -40,7 +40,8 @@ func (w *writer) release() {
 
 // head begins a message.
 func (w *writer) head() []byte {
-	b := append(w.buf[:0], `{"command":"`...)
+	b := w.buf[:0]
+	b = append(b, `{"command":"`...)
 	b = append(b, w.name...)
 	return append(b, '"')
 }
@@ -55,8 +56,9 @@ func (w *writer) time(b []byte) []byte {
 
 // end closes a message and returns a copy.
 func (w *writer) end(b []byte) []byte {
-	w.buf = append(b, '}')
-	return slices.Clone(w.buf)
+	b = append(b, '}')
+	w.buf = b
+	return slices.Clone(b)
 }
 
 // gone tells that an object, or with nil all of the collection, is deleted.

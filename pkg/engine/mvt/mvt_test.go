@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,7 +156,7 @@ func TestLibrary(t *testing.T) {
 				ours.Add(id, geojson.NewLineString(geometry.NewLine(points, nil)))
 				lib.add(id, mvt.LineString, points)
 			case 2:
-				points = append(points, random(), points[0])
+				points = slices.Concat(points, []geometry.Point{random(), points[0]})
 				ours.Add(id, geojson.NewPolygon(geometry.NewPoly(points, [][]geometry.Point{points}, nil)))
 				back := make([]geometry.Point, len(points))
 				for j, p := range points {

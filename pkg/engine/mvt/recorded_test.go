@@ -31,7 +31,7 @@ func serve(t *testing.T, st *collection.State, path string) (tile []byte, answer
 	}
 	out := &reply.Reply{JSON: true}
 	for _, spec := range search.Commands() {
-		if spec.Name != strings.ToLower(args[0]) {
+		if !strings.EqualFold(spec.Name, args[0]) {
 			continue
 		}
 		if err := spec.Read(&command.Request{Args: args, Name: spec.Name}, st, out); err != nil {

@@ -91,13 +91,13 @@ func check(t *testing.T, s step, want, got string) {
 	}
 	if s.Approx && number.ReplaceAllString(want, "#") == number.ReplaceAllString(got, "#") {
 		ws, gs := number.FindAllString(want, -1), number.FindAllString(got, -1)
-		close := true
+		near := true
 		for i := range ws {
 			w, _ := strconv.ParseFloat(ws[i], 64)
 			g, _ := strconv.ParseFloat(gs[i], 64)
-			close = close && math.Abs(w-g) <= 1e-9*max(1, math.Abs(w))
+			near = near && math.Abs(w-g) <= 1e-9*max(1, math.Abs(w))
 		}
-		if close {
+		if near {
 			return
 		}
 	}

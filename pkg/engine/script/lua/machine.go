@@ -42,6 +42,7 @@ func (e *Error) Error() string { return e.Text + "\n" + e.Stack }
 const (
 	maxCalls = 256     // functions under way at a time
 	maxStack = 1 << 16 // values of all functions under way
+	maxIdle  = 1024    // values of the stack that a machine keeps from run to run
 	slice    = 1024    // steps between two looks at the clock
 	stepTime = 20 * time.Nanosecond
 )
@@ -131,6 +132,9 @@ func (m *Machine) Run(p *Program, pause func() error) (v Value, err error) {
 // returns what it fails with.
 func (m *Machine) Protect(pause func() error, f func()) (err error) {
 	m.pause, m.steps, m.fuel, m.top, m.depth = pause, 0, slice, 0, 0
+	if len(m.stack) > maxIdle {
+		m.stack, m.rets = make([]Value, 64), nil
+	}
 	if m.limits.Now != nil {
 		m.started = m.limits.Now()
 	}
