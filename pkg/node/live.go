@@ -126,10 +126,16 @@ func (l *live) send(ctx context.Context, conn net.Conn, b []byte) error {
 		return nil
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(l.conn.WriteTimeout())) // fails only when the write does
-	if context.Cause(ctx) != nil {
-		return nil // its deadline may have been replaced by this one
+	if ctx.Err() == nil { // else its deadline has been replaced by this one
+		_, err := conn.Write(b)
+		return l.failed(ctx, err)
 	}
-	if _, err := conn.Write(b); err != nil && ctx.Err() == nil {
+	return nil
+}
+
+// failed says what is to be reported of a write.
+func (l *live) failed(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil {
 		select {
 		case <-l.listener.Gone(): // the write has been given up because of it
 			_, err = l.listener.Next(ctx, nil)
