@@ -4,7 +4,9 @@ import (
 	"time"
 
 	"evenkeel/pkg/aof"
+	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
+	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/replication"
 	"evenkeel/pkg/store"
 )
@@ -25,6 +27,48 @@ type report struct {
 	Follower  *replication.Status   `json:"follower,omitempty"`
 	Followers []leader.FollowerStat `json:"followers,omitempty"`
 	Compactor any                   `json:"compactor,omitempty"`
+	Listeners *listenerReport       `json:"listeners,omitempty"`
+	Hooks     *hookReport           `json:"hooks,omitempty"`
+}
+
+// listenerReport is subscribers, live fences and monitors in /status.
+type listenerReport struct {
+	Connections  int    `json:"connections"`
+	Channels     int    `json:"channels"` // that somebody listens to
+	Patterns     int    `json:"patterns"`
+	WaitingBytes int64  `json:"waiting_bytes"`
+	Published    uint64 `json:"published"`
+	Delivered    uint64 `json:"delivered"`
+	Slow         uint64 `json:"slow"` // disconnected because too much waited for them
+}
+
+func reportListeners(st pubsub.Stats) *listenerReport {
+	return &listenerReport{
+		Connections: st.Listeners, Channels: st.Channels, Patterns: st.Patterns, WaitingBytes: st.Waiting,
+		Published: st.Published, Delivered: st.Delivered, Slow: st.Slow,
+	}
+}
+
+// hookReport is the queue of webhooks' messages in /status.
+type hookReport struct {
+	Writable      bool              `json:"writable"`
+	Waiting       int64             `json:"waiting"`
+	WaitingBytes  int64             `json:"waiting_bytes"`
+	OldestSeconds float64           `json:"oldest_seconds"`
+	Retrying      int               `json:"retrying"` // hooks whose last attempt failed
+	Unsupported   map[string]int64  `json:"unsupported,omitempty"`
+	DiskBytes     int64             `json:"disk_bytes"`
+	Delivered     map[string]uint64 `json:"delivered,omitempty"` // by kind of endpoint
+	Failed        map[string]uint64 `json:"failed_attempts,omitempty"`
+	Dropped       map[string]uint64 `json:"dropped,omitempty"` // by reason
+}
+
+func reportHooks(st hooks.Stats) *hookReport {
+	return &hookReport{
+		Writable: st.Writable, Waiting: st.Waiting, WaitingBytes: st.Bytes, OldestSeconds: st.Oldest.Seconds(),
+		Retrying: st.Retrying, Unsupported: st.Unsupported, DiskBytes: st.Disk,
+		Delivered: st.Delivered, Failed: st.Failed, Dropped: st.Dropped,
+	}
 }
 
 // logReport is the log in /status; sizes are bytes.
@@ -80,6 +124,7 @@ func (s *sidecar) Status() any {
 	st.Log, st.Data = reportLog(s.log.Stats()), &data
 	st.Follower, st.Followers = s.node.FollowerStatus(), s.leader.Followers()
 	st.Compactor = s.compactor.Stats()
+	st.Listeners, st.Hooks = reportListeners(s.hub.Stats()), reportHooks(s.hooks.Stats())
 	return st
 }
 

@@ -97,7 +97,7 @@ func (n *Node) basicStats(st store.Stats) map[string]any {
 		"num_objects":     st.Objects,
 		"num_points":      st.Points,
 		"num_strings":     st.Texts,
-		"pending_events":  0,
+		"pending_events":  n.opt.Hooks.Stats().Waiting,
 		"pid":             os.Getpid(),
 		"pointer_size":    strconv.IntSize / 8,
 		"read_only":       n.opt.Settings.ReadOnly(),

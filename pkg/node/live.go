@@ -126,7 +126,7 @@ func (l *live) send(ctx context.Context, conn net.Conn, b []byte) error {
 		return nil
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(l.conn.WriteTimeout())) // fails only when the write does
-	if ctx.Err() == nil { // else its deadline has been replaced by this one
+	if ctx.Err() == nil {                                            // else its deadline has been replaced by this one
 		_, err := conn.Write(b)
 		return l.failed(ctx, err)
 	}
