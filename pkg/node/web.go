@@ -1,14 +1,11 @@
 package node
 
 import (
-	"bytes"
 	"crypto/subtle"
-	_ "embed" // the page of /viewer
-	"encoding/base64"
 	"errors"
-	"net/url"
 	"strings"
 
+	"evenkeel/pkg/engine/mvt"
 	"evenkeel/pkg/resp"
 )
 
@@ -114,7 +111,8 @@ func (s *session) authorize(given string) (done bool, err error) {
 	return true, nil
 }
 
-// page answers what is no command over HTTP: OPTIONS, /viewer and tiles.
+// page answers what is no command over HTTP: OPTIONS, tiles, and /viewer, which
+// is not there.
 func (s *session) page(cmd *resp.Command) bool {
 	b := s.batch
 	if cmd.Web.Options {
@@ -126,51 +124,20 @@ func (s *session) page(cmd *resp.Command) bool {
 	if len(cmd.Args) != 1 {
 		return false
 	}
-	path, query, _ := strings.Cut(cmd.Args[0], "?")
-	switch args := tileCommand(path, query); {
-	case args != nil:
+	path, _, _ := strings.Cut(cmd.Args[0], "?")
+	args, isTile := mvt.Search(cmd.Args[0])
+	switch {
+	case isTile:
 		s.tile(cmd, args)
-	case path == "viewer" || path == "viewer/index.html":
-		b.out.Buf = resp.AppendHTTP(b.out.Buf, resp.StatusOK, resp.TypePage, viewer)
 	case path == "viewer/":
 		b.out.Buf = resp.AppendHTTP(b.out.Buf, resp.StatusRedirect, resp.TypeHTML, "<h1>307 Redirect</h1>\n", "Location: /viewer\r\n")
-	case strings.HasPrefix(path, "viewer/"):
+	case path == "viewer", strings.HasPrefix(path, "viewer/"): // Tile38 has a page there
 		b.out.Buf = resp.AppendHTTP(b.out.Buf, resp.StatusNotFound, resp.TypeHTML, "<h1>404 Not Found</h1>\n")
 	default:
 		return false
 	}
 	b.verdict.Close = true
 	return true
-}
-
-//go:embed viewer.html
-var viewer string
-
-// tileLimit is the LIMIT of a tile that is asked for without one.
-const tileLimit = "100000000"
-
-// tileCommand returns the command that makes the tile with this path,
-// key/z/x/y.mvt or .pbf, or nil for another path.
-func tileCommand(path, query string) []string {
-	p := strings.Split(path, "/")
-	if len(p) != 4 {
-		return nil
-	}
-	y, isTile := strings.CutSuffix(p[3], ".mvt")
-	if !isTile {
-		y, isTile = strings.CutSuffix(p[3], ".pbf")
-	}
-	if !isTile {
-		return nil
-	}
-	values, _ := url.ParseQuery(query) // what can be read of it counts
-	how, many := "LIMIT", values.Get("limit")
-	if sparse := values.Get("sparse"); sparse != "" {
-		how, many = "SPARSE", sparse
-	} else if many == "" {
-		many = tileLimit
-	}
-	return []string{"INTERSECTS", p[0], how, many, "MVT", p[2], y, p[1]}
 }
 
 // tile carries out the command that makes a tile and answers the tile itself.
@@ -184,7 +151,7 @@ func (s *session) tile(cmd *resp.Command, args []string) {
 		s.one(args)
 	}
 	b.out.JSON, b.out.Bare = asJSON, false
-	if tile, ok := tileOf(b.out.Buf[start:]); ok {
+	if tile, ok := mvt.FromAnswer(b.out.Buf[start:]); ok {
 		b.out.Buf = resp.WrapHTTP(append(b.out.Buf[:start], tile...), start, resp.StatusOK, resp.TypeTile)
 	} else {
 		b.out.Buf = resp.WrapHTTP(b.out.Buf, start, resp.StatusBadResult, resp.TypeJSON)
@@ -192,15 +159,4 @@ func (s *session) tile(cmd *resp.Command, args []string) {
 	if len(b.answers) > answered {
 		b.answers[len(b.answers)-1].end = len(b.out.Buf)
 	}
-}
-
-// tileOf takes the tile out of the JSON reply of a search with MVT.
-func tileOf(answer []byte) ([]byte, bool) {
-	text, ok := bytes.CutPrefix(answer, []byte(`{"ok":true,"mvt":"`))
-	if !ok {
-		return nil, false
-	}
-	text, _, _ = bytes.Cut(text, []byte{'"'})
-	tile, err := base64.RawStdEncoding.AppendDecode(nil, text)
-	return tile, err == nil
 }

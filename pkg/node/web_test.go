@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -87,8 +86,8 @@ func TestHTTP(t *testing.T) {
 		{get("/ping+?x"), ok(`{"ok":true,"ping":"?x"}`)},
 		{get("/ping", "Authorization: nonsense\r\n"), ok(`{"ok":true,"ping":"pong"}`)},
 		{get("/get+k+c", "Authorization: nonsense\r\n"), refused("id not found")},
-		{get("/viewer"), httpAnswer("200 OK", "text/html; charset=utf-8", viewer)},
-		{get("/viewer/index.html?x"), httpAnswer("200 OK", "text/html; charset=utf-8", viewer)},
+		{get("/viewer"), httpAnswer("404 Not Found", "text/html", "<h1>404 Not Found</h1>\n")},
+		{get("/viewer/index.html?x"), httpAnswer("404 Not Found", "text/html", "<h1>404 Not Found</h1>\n")},
 		{get("/viewer/../x"), httpAnswer("404 Not Found", "text/html", "<h1>404 Not Found</h1>\n")},
 		{get("/viewer/"), strings.Replace(httpAnswer("307 Redirect", "text/html", "<h1>307 Redirect</h1>\n"), "\r\n\r\n", "\r\nLocation: /viewer\r\n\r\n", 1)},
 		{get("/viewer+a"), refused("unknown command 'viewer'")},
@@ -129,7 +128,7 @@ func TestHTTPPassword(t *testing.T) {
 		{get("/ping", wrong), ok(`{"ok":true,"ping":"pong"}`)},
 		{get("/healthz"), ok(`{"ok":true}`)},
 		{get("/auth+p1"), refused("unknown command 'auth'")},
-		{get("/viewer", wrong), httpAnswer("200 OK", "text/html; charset=utf-8", viewer)},
+		{get("/viewer", wrong), httpAnswer("404 Not Found", "text/html", "<h1>404 Not Found</h1>\n")},
 		{get("/k/0/0/0.mvt"), failed(required)},
 		{get("/k/0/0/0.mvt", wrong), failed(`{"ok":false,"err":"invalid password"}`)},
 		{get("/get+k+a", upgrade), upgraded + required},
@@ -146,50 +145,6 @@ func TestHTTPPassword(t *testing.T) {
 		}
 		if got != tc.want {
 			t.Errorf("%q:\n got %q\nwant %q", tc.send, got, tc.want)
-		}
-	}
-}
-
-func TestTilePaths(t *testing.T) {
-	for path, want := range map[string]string{
-		"k/5/15/12.mvt?":                      "INTERSECTS k LIMIT 100000000 MVT 15 12 5",
-		"k/5/15/12.pbf?limit=":                "INTERSECTS k LIMIT 100000000 MVT 15 12 5",
-		"k/5/15/12.mvt?limit=1&limit=2":       "INTERSECTS k LIMIT 1 MVT 15 12 5",
-		"k/5/15/12.mvt?limit=x&sparse=y":      "INTERSECTS k SPARSE y MVT 15 12 5",
-		"k/5/15/12.mvt?limit=%31&sparse=":     "INTERSECTS k LIMIT 1 MVT 15 12 5",
-		"k/5/15/12.mvt?limit=1;x&LIMIT=2&a=b": "INTERSECTS k LIMIT 100000000 MVT 15 12 5",
-		"k/a/b/c.d.mvt?":                      "INTERSECTS k LIMIT 100000000 MVT b c.d a",
-		"k/5/15/12.MVT?":                      "", "k/5/15/12?": "", "k/5/15/12.mvt/?": "", "a/k/5/15/12.mvt?": "", "5/15/12.mvt?": "", "viewer?": "", "?": "",
-	} {
-		p, q, _ := strings.Cut(path, "?")
-		if got := strings.Join(tileCommand(p, q), " "); got != want {
-			t.Errorf("%s: %s, want %s", path, got, want)
-		}
-	}
-	if got := fmt.Sprintf("%q", tileCommand("//1/.mvt", "")); got != `["INTERSECTS" "" "LIMIT" "100000000" "MVT" "1" "" ""]` {
-		t.Error(got)
-	}
-}
-
-// FuzzTilePath: whatever the path and the query are, the command has its words.
-func FuzzTilePath(f *testing.F) {
-	f.Add("k/5/15/12.mvt", "limit=%31&sparse=;")
-	f.Fuzz(func(t *testing.T, path, query string) {
-		args := tileCommand(path, query)
-		if n := len(args); n != 0 && n != 8 || n == 8 && (args[3] == "" || strings.Count(path, "/") != 3) {
-			t.Errorf("%q?%q: %q", path, query, args)
-		}
-	})
-}
-
-func TestTileOf(t *testing.T) {
-	for text, want := range map[string]string{
-		`{"ok":true,"mvt":"` + base64.RawStdEncoding.EncodeToString([]byte("\x1a\xff!")) + `","count":1}`: "\x1a\xff! true",
-		`{"ok":true,"mvt":"","count":0`: " true", `{"ok":false,"err":"x"}`: " false", `{"ok":true,"mvt":"!"}`: " false",
-	} {
-		tile, ok := tileOf([]byte(text))
-		if got := fmt.Sprintf("%s %v", tile, ok); ok != strings.HasSuffix(want, "true") || ok && got != want {
-			t.Errorf("%s: %q", text, got)
 		}
 	}
 }

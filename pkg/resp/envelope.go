@@ -69,7 +69,6 @@ const (
 	TypeJSON = "application/json; charset=utf-8"
 	TypeTile = "application/vnd.mapbox-vector-tile"
 	TypeHTML = "text/html"
-	TypePage = "text/html; charset=utf-8"
 )
 
 // Answers over HTTP that are always the same.
