@@ -85,7 +85,7 @@ func FuzzAgainstRedcon(f *testing.F) {
 	huge := regexp.MustCompile(`[0-9]{16,}`)
 	f.Fuzz(func(t *testing.T, data []byte, _ uint64) {
 		if huge.Match(data) || other.Match(data) {
-			t.Skip()
+			return // the exceptions
 		}
 		r := NewReader(bytes.NewReader(data), Limits{})
 		for rest := data; ; {
