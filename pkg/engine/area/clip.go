@@ -11,17 +11,9 @@ import (
 
 // clipBy reads the rectangle after CLIPBY and cuts the area off at it.
 func clipBy(a *Area, w *words) (*Area, error) {
-	word, err := w.next()
+	r, err := clipRect(w)
 	if err != nil {
 		return nil, err
-	}
-	kind := strings.ToLower(word)
-	r, ok, err := parseRect(w, kind)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, reply.InvalidArgument("cannot clipby " + kind)
 	}
 	cut := New(Clip(a.Object, r))
 	cut.Meters = a.Meters
@@ -229,4 +221,18 @@ func clipSegment(a, b geometry.Point, r geometry.Rect) (geometry.Point, geometry
 		}
 	}
 	return a, b, true
+}
+
+// clipRect reads the rectangle behind CLIPBY.
+func clipRect(w *words) (r geometry.Rect, err error) {
+	word, err := w.next()
+	if err != nil {
+		return r, err
+	}
+	kind := strings.ToLower(word)
+	r, ok, err := parseRect(w, kind)
+	if err == nil && !ok {
+		err = reply.InvalidArgument("cannot clipby " + kind)
+	}
+	return r, err
 }

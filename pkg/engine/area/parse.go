@@ -136,7 +136,7 @@ func ParseOne(in []string, opts Options) (a *Area, n int, err error) {
 
 func (o *Options) kind(w *words, kind, word string) (*Area, error) {
 	switch kind {
-	case "circle", "object", "get", "sector":
+	case "circle", "object", "sector":
 		if o.Clip {
 			return nil, reply.InvalidArgument("cannot clip with " + kind)
 		}
@@ -175,7 +175,10 @@ func parsePoint(w *words) (*Area, error) {
 
 func parseCircle(w *words) (*Area, error) {
 	var lat, lon, meters float64
-	if err := w.floats(&lat, &lon, &meters); err != nil {
+	if err := w.floats(&lat, &lon); err != nil {
+		return nil, err
+	}
+	if err := w.floats(&meters); err != nil {
 		return nil, err
 	}
 	if meters < 0 {
@@ -184,7 +187,8 @@ func parseCircle(w *words) (*Area, error) {
 	return New(geojson.NewCircle(geometry.Point{X: lon, Y: lat}, meters, Steps)), nil
 }
 
-// ParseNear reads what NEARBY looks around: POINT lat lon [meters]. The radius
+// ParseNear reads what NEARBY looks around: POINT lat lon [meters], and CLIPBY
+// with a rectangle, any number of times and without effect. The radius
 // may be empty, and 0 is none; Meters is then 0, or -1 without a third word.
 func ParseNear(in []string) (a *Area, n int, err error) {
 	w := &words{all: in}
@@ -208,6 +212,13 @@ func ParseNear(in []string) (a *Area, n int, err error) {
 			if meters, err = strconv.ParseFloat(word, 64); err != nil || meters < 0 {
 				return nil, 0, reply.InvalidArgument(word)
 			}
+		}
+	}
+	// What is cut off at a CLIPBY here is not missed: the radius alone counts.
+	for w.n < len(in) && strings.EqualFold(in[w.n], "clipby") {
+		w.n++
+		if _, err = clipRect(w); err != nil {
+			return nil, 0, err
 		}
 	}
 	a = New(geojson.NewCircle(geometry.Point{X: lon, Y: lat}, max(meters, 0), Steps))
@@ -246,6 +257,9 @@ func (o *Options) parseGet(w *words) (*Area, error) {
 	obj, err := o.Get(key, id)
 	if err != nil {
 		return nil, err
+	}
+	if o.Clip {
+		return nil, reply.InvalidArgument("cannot clip with get")
 	}
 	return New(obj), nil
 }

@@ -29,6 +29,7 @@ func (c *Collection) buildSpatial() spatial {
 		return true
 	})
 	t.count = len(entries)
+	t.row.build(entries)
 	if t.count == 0 {
 		return t
 	}

@@ -281,8 +281,11 @@ func weigh(it *Item) int {
 
 // numPoints returns the number of points of an item.
 func (it *Item) numPoints() int {
-	if _, ok := it.object.(*geojson.SimplePoint); ok {
+	switch o := it.object.(type) {
+	case *geojson.SimplePoint:
 		return 1
+	case *large:
+		return o.points
 	}
 	return it.object.NumPoints()
 }

@@ -72,27 +72,48 @@ const (
 
 // item hashes what a client can see of an item, and nothing else.
 func (h *hasher) item(it *Item) Digest {
-	b := appendString(h.buf[:0], it.id)
-	switch o := it.object.(type) {
+	if l, ok := it.object.(*large); ok {
+		return l.digest(it)
+	}
+	h.buf = appendItem(h.buf[:0], it)
+	return sum(h.buf)
+}
+
+// appendItem appends what is hashed of an item.
+func appendItem(b []byte, it *Item) []byte {
+	b = appendObject(appendString(b, it.id), it.Object())
+	b = binary.LittleEndian.AppendUint64(b, uint64(it.deadline))
+	return append(b, it.fields.Packed()...)
+}
+
+// appendObject appends what is hashed of an object.
+func appendObject(b []byte, object geojson.Object) []byte {
+	switch o := object.(type) {
 	case *geojson.SimplePoint:
-		b = appendFloats(append(b, kindPoint), o.X, o.Y)
+		return appendFloats(append(b, kindPoint), o.X, o.Y)
 	case *geojson.Point:
 		// JSON writes infinities and NaN alike.
 		p := o.Base()
 		b = appendFloats(append(b, kindTall), p.X, p.Y, o.Z())
-		b = append(o.AppendJSON(b), 0)
+		return append(o.AppendJSON(b), 0)
 	case *geojson.Rect:
 		r := o.Rect()
-		b = appendFloats(append(b, kindRect), r.Min.X, r.Min.Y, r.Max.X, r.Max.Y)
+		return appendFloats(append(b, kindRect), r.Min.X, r.Min.Y, r.Max.X, r.Max.Y)
 	case Text:
-		b = appendString(append(b, kindText), string(o))
-	default:
-		b = append(o.AppendJSON(append(b, kindJSON)), 0)
+		return appendString(append(b, kindText), string(o))
 	}
-	b = binary.LittleEndian.AppendUint64(b, uint64(it.deadline))
-	b = append(b, it.fields.Packed()...)
-	h.buf = b
-	return sum(b)
+	return append(object.AppendJSON(append(b, kindJSON)), 0)
+}
+
+// keepBuffer is how large a buffer a hasher keeps: a hook, or many fields, may
+// have made it larger.
+const keepBuffer = 64 << 10
+
+// trim gives back a large buffer.
+func (h *hasher) trim() {
+	if cap(h.buf) > keepBuffer {
+		h.buf = nil
+	}
 }
 
 func (h *hasher) collection(name string, d Digest) Digest {

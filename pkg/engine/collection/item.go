@@ -17,7 +17,7 @@ import (
 // together are 64 bytes, a size class of the allocator.
 type Item struct {
 	id       string
-	object   geojson.Object
+	object   geojson.Object // a *large stands for a large one, see Object
 	fields   field.List
 	deadline int64
 }
@@ -32,11 +32,18 @@ type pointItem struct {
 // for none. A point without height or members is always kept as a
 // *geojson.SimplePoint, whichever type it came in.
 func NewItem(id string, object geojson.Object, fields field.List, deadline int64) *Item {
-	if p, ok := object.(*geojson.Point); ok && p.IsSimple() {
-		return NewPoint(id, p.Base(), fields, deadline)
-	}
-	if p, ok := object.(*geojson.SimplePoint); ok {
-		return NewPoint(id, p.Base(), fields, deadline)
+	switch o := object.(type) {
+	case *geojson.SimplePoint:
+		return NewPoint(id, o.Base(), fields, deadline)
+	case *geojson.Point:
+		if o.IsSimple() {
+			return NewPoint(id, o.Base(), fields, deadline)
+		}
+	case *large:
+		if o.id == id {
+			return &Item{o.id, o, fields, deadline}
+		}
+		object = o.Object
 	}
 	return &Item{strings.Clone(id), object, fields, deadline}
 }
@@ -60,7 +67,7 @@ func (it *Item) ID() string { return it.id }
 
 // Object returns the geometry, or a Text for a plain string. Points without
 // height and members are *geojson.SimplePoint.
-func (it *Item) Object() geojson.Object { return it.object }
+func (it *Item) Object() geojson.Object { return plain(it.object) }
 
 // Fields returns the item's fields.
 func (it *Item) Fields() field.List { return it.fields }
@@ -84,7 +91,7 @@ func (it *Item) with(f field.List, deadline int64) *Item {
 
 // IsText says whether the item is a plain string.
 func (it *Item) IsText() bool {
-	_, ok := it.object.(Text)
+	_, ok := it.Object().(Text)
 	return ok
 }
 
@@ -92,7 +99,7 @@ func (it *Item) IsText() bool {
 // it unless it is empty. Plain strings and, as in Tile38, Circle features are
 // not spatial; they are found by value instead.
 func (it *Item) IsSpatial() bool {
-	switch it.object.(type) {
+	switch it.Object().(type) {
 	case Text, *geojson.Circle:
 		return false
 	}
@@ -102,10 +109,11 @@ func (it *Item) IsSpatial() bool {
 // Value returns the text by which an item that is not spatial is found: the
 // string itself, or a Circle feature's JSON.
 func (it *Item) Value() string {
-	if t, ok := it.object.(Text); ok {
+	object := it.Object()
+	if t, ok := object.(Text); ok {
 		return string(t)
 	}
-	return it.object.JSON()
+	return object.JSON()
 }
 
 // Height returns the height of a point, also of one in a Feature, and 0 for all

@@ -19,6 +19,7 @@ type spatial struct {
 	root  *rnode
 	owner *owner
 	count int
+	row   row
 }
 
 // owner identifies who may change a node in place.
@@ -49,7 +50,7 @@ func newSpatial() spatial { return spatial{owner: new(owner)} }
 // change it.
 func (t *spatial) clone() spatial {
 	t.owner = new(owner)
-	return spatial{root: t.root, owner: new(owner), count: t.count}
+	return spatial{root: t.root, owner: new(owner), count: t.count, row: t.row}
 }
 
 func (t *spatial) newNode(leaf bool) *rnode {
@@ -125,6 +126,12 @@ func (n *rnode) drop(i int) {
 
 // insert adds an item.
 func (t *spatial) insert(b box, it *Item) {
+	t.row.insert(t, &b, it)
+	t.put(b, it)
+}
+
+// put adds an item to the tree.
+func (t *spatial) put(b box, it *Item) {
 	t.count++
 	if t.root == nil {
 		t.root = t.newNode(true)
@@ -206,6 +213,12 @@ func (n *rnode) choose(b *box) int {
 
 // remove takes an item out that was inserted with the box b.
 func (t *spatial) remove(b box, it *Item) bool {
+	t.row.remove(t, &b, it)
+	return t.take(b, it)
+}
+
+// take removes an item from the tree.
+func (t *spatial) take(b box, it *Item) bool {
 	if t.root == nil {
 		return false
 	}
@@ -218,7 +231,7 @@ func (t *spatial) remove(b box, it *Item) bool {
 		root = root.kids[0]
 	}
 	if root.n == 0 {
-		root = nil
+		root, t.row = nil, row{}
 	}
 	t.root = root
 	return true
@@ -295,14 +308,18 @@ func (t *spatial) replace(ob box, old *Item, b box, it *Item) bool {
 	if t.root == nil {
 		return false
 	}
+	t.row.remove(t, &ob, old)
+	t.row.insert(t, &b, it)
 	if root, ok := t.swap(t.root, &ob, old, &b, it); ok {
 		t.root = root
 		return true
 	}
-	if !t.remove(ob, old) {
+	kept := t.row // of an only item, too
+	if !t.take(ob, old) {
 		return false
 	}
-	t.insert(b, it)
+	t.row = kept
+	t.put(b, it)
 	return true
 }
 
@@ -334,8 +351,16 @@ func (t *spatial) swap(n *rnode, ob *box, old *Item, b *box, it *Item) (*rnode, 
 
 // search visits the items whose boxes meet b.
 func (t *spatial) search(b *box, visit func(*Item) bool) {
-	if t.root != nil {
+	switch {
+	case t.root == nil:
+	case t.row.lost:
 		t.root.search(b, visit)
+	default:
+		for i := range t.row.entries {
+			if e := &t.row.entries[i]; e.box.meets(b) && !visit(e.it) {
+				return
+			}
+		}
 	}
 }
 

@@ -106,6 +106,7 @@ func (s *State) Apply(ch *Change) {
 			s.hooks.remove(op.Hook.Name, &s.h)
 		}
 	}
+	s.h.trim()
 }
 
 // own returns the collection for changing: the one of this generation.

@@ -28,9 +28,34 @@ const (
 func (c *Collection) Visit(
 	outer geometry.Rect, side func(r geometry.Rect, plain bool) Side, visit func(it *Item, at Side) bool,
 ) {
-	if c.spatial.root != nil {
-		o := boxOf(outer)
+	if c.spatial.root == nil {
+		return
+	}
+	o := boxOf(outer)
+	if c.spatial.row.lost {
 		c.spatial.root.visit(&o, side, visit)
+		return
+	}
+	c.spatial.row.visit(&o, side, visit)
+}
+
+func (r *row) visit(outer *box, side func(geometry.Rect, bool) Side, visit func(*Item, Side) bool) {
+	for i := range r.entries {
+		e := &r.entries[i]
+		if !e.box.meets(outer) {
+			continue
+		}
+		plain := e.it.isPlain()
+		at := side(e.box.rect(), plain)
+		switch {
+		case at == Outside:
+			at = Apart // a CURSOR counts it
+		case !plain:
+			at = Partly
+		}
+		if !visit(e.it, at) {
+			return
+		}
 	}
 }
 
@@ -94,7 +119,7 @@ func (c *Collection) Nearest(
 	if c.spatial.root == nil {
 		return
 	}
-	if c.spatial.count <= Few {
+	if !c.spatial.row.lost {
 		c.nearestOfFew(key, visit)
 		return
 	}
@@ -118,7 +143,7 @@ func (c *Collection) Nearest(
 		next = nil
 		it := nodes.item(&top)
 		if !top.exact {
-			top.exact, top.dist = true, key(it.object)
+			top.exact, top.dist = true, key(it.Object())
 			if len(heap) > 0 && !nodes.before(&top, &heap[0]) {
 				heap = nodes.push(heap, top)
 				continue
@@ -130,25 +155,14 @@ func (c *Collection) Nearest(
 	}
 }
 
-// Few is the number of items up to which those at equal distances come in the
-// order in which Tile38 has them: its index is a single sorted node then.
-const Few = 64
-
 // nearestOfFew is Nearest for few items. The queue is the one of tidwall/rtree,
-// whose order among equals depends on the order of insertion: from west to
-// east.
+// whose order among equals depends on the order of insertion.
 func (c *Collection) nearestOfFew(key func(geojson.Object) float64, visit func(it *Item, key float64) bool) {
-	all := make([]keyed, 0, Few)
-	c.spatial.root.visitAll(func(it *Item, _ Side) bool {
-		all = append(all, keyed{key(it.object), it})
-		return true
-	})
-	slices.SortFunc(all, func(a, b keyed) int {
-		if n := cmp.Compare(a.item.object.Rect().Min.X, b.item.object.Rect().Min.X); n != 0 {
-			return n
-		}
-		return cmp.Compare(a.item.id, b.item.id)
-	})
+	entries := c.spatial.row.entries
+	all := make([]keyed, len(entries), Few)
+	for i := range entries {
+		all[i] = keyed{key(entries[i].it.object), entries[i].it}
+	}
 	for i := range all { // sift up
 		for j := i; j > 0 && before(all[j].key, all[(j-1)/2].key); j = (j - 1) / 2 {
 			all[j], all[(j-1)/2] = all[(j-1)/2], all[j]

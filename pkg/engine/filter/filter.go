@@ -182,7 +182,7 @@ func successor(prefix string) string {
 // AddWhere reads what follows WHERE: field min max, field op value, or an
 // expression; n is how many words it took.
 func (f *Filter) AddWhere(words []string) (n int, err error) {
-	if len(words) == 0 || words[0] == "" {
+	if len(words) == 0 {
 		return 0, reply.ErrNumArgs
 	}
 	if len(words) < 2 || isWord(words[1]) {
@@ -208,7 +208,7 @@ func isWord(s string) bool {
 
 // AddWhereIn reads what follows WHEREIN: field, count and values.
 func (f *Filter) AddWhereIn(words []string) (n int, err error) {
-	if len(words) < 2 || words[0] == "" || words[1] == "" {
+	if len(words) < 2 {
 		return 0, reply.ErrNumArgs
 	}
 	count, err := strconv.ParseUint(words[1], 10, 64)

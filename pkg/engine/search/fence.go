@@ -76,25 +76,23 @@ func (l Limits) ParseFence(name string, args []string, st *collection.State, imp
 var detects = [...]string{"cross", "exit", "outside", "enter", "inside"}
 
 // option reads a word that only fences understand; ok is false if it is none.
-func (f *fence) option(w *words, name, word string) (ok bool, err error) {
+func (f *fence) option(w *words, name string) (ok bool, err error) {
 	switch name {
 	default:
 		return false, nil
 	case "fence":
 		if f.on && !f.implied {
-			return true, duplicate(word)
+			return true, duplicate(name)
 		}
 		f.on = true
-	case "nodwell":
-		f.noDwell = true
 	case "detect":
 		if f.detect != nil {
-			return true, duplicate(word)
+			return true, duplicate(name)
 		}
 		f.detect, err = w.list(func(s string) bool { return slices.Contains(detects[:], s) })
 	case "commands":
 		if f.commands != nil {
-			return true, duplicate(word)
+			return true, duplicate(name)
 		}
 		f.commands, err = w.list(func(string) bool { return true })
 	}
@@ -109,9 +107,10 @@ func (w *words) list(known func(string) bool) ([]string, error) {
 	}
 	var list []string
 	for _, part := range strings.Split(word, ",") {
-		name := strings.ToLower(strings.TrimSpace(part))
+		part = strings.TrimSpace(part)
+		name := strings.ToLower(part)
 		if slices.Contains(list, name) {
-			return nil, duplicate(name)
+			return nil, reply.Plain("duplicate argument '" + part + "'")
 		}
 		if !known(name) {
 			return nil, reply.InvalidArgument(word)

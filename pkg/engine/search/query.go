@@ -63,8 +63,12 @@ type query struct {
 	seen      seen
 }
 
-// seen says which options were given.
-type seen struct{ cursor, limit, asc, desc bool }
+// seen says which options were given. Those with a number keep its word: it is
+// read last, so that all other faults are told first. An empty word is none.
+type seen struct {
+	cursor, limit, sparse string
+	asc, desc             bool
+}
 
 // words hands out the words of a command. An empty word counts as a missing
 // one.
@@ -92,6 +96,10 @@ func (w *words) uint(least, most uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseUint(word, least, most)
+}
+
+func parseUint(word string, least, most uint64) (uint64, error) {
 	n, err := strconv.ParseUint(word, 10, 64)
 	if err != nil || n < least || n > most {
 		return 0, reply.InvalidArgument(word)
@@ -99,7 +107,9 @@ func (w *words) uint(least, most uint64) (uint64, error) {
 	return n, nil
 }
 
-func duplicate(word string) error { return reply.Plain("duplicate argument '" + word + "'") }
+func duplicate(word string) error {
+	return reply.Plain("duplicate argument '" + strings.ToUpper(word) + "'")
+}
 
 // notAllowed is an error without ERR before it.
 func notAllowed(text string) error { return &reply.Error{JSON: text, RESP: text} }
@@ -141,8 +151,8 @@ func (q *query) read(l *Limits, args []string, st *collection.State) error {
 	if err := q.parseOutput(w); err != nil {
 		return err
 	}
-	if !q.seen.limit && (q.output == count || q.sparse > 0) {
-		q.limit = math.MaxUint64
+	if err := q.numbers(); err != nil {
+		return err
 	}
 	if err := q.parseArea(w, l, st); err != nil {
 		return err
@@ -176,57 +186,76 @@ func (q *query) option(w *words) (ok bool, err error) {
 		return true, q.script(w, name == "whereevalsha")
 	case "buffer":
 		return true, q.parseBuffer(w)
-	case "asc", "desc":
+	case "asc", "desc", "nodwell":
 		if q.seen.asc || q.seen.desc {
-			return true, duplicate(word)
+			return true, duplicate(name)
+		}
+		if name == "nodwell" { // which is refused behind an order, as in Tile38
+			q.fence.noDwell = true
+			return true, nil
 		}
 		q.seen.asc, q.seen.desc = name == "asc", name == "desc"
-		q.desc = name == "desc"
+		q.desc = q.seen.desc
 		return true, nil
 	}
-	if ok, err := q.number(w, name, word); ok {
+	if f := q.number(name); f != nil {
+		if *f != "" {
+			return true, duplicate(name)
+		}
+		*f, err = w.next()
 		return true, err
 	}
-	if ok, err := q.flag(name, word); ok {
+	if ok, err := q.flag(name); ok {
 		return true, err
 	}
-	if ok, err := q.fence.option(w, name, word); ok {
+	if ok, err := q.fence.option(w, name); ok {
 		return true, err
 	}
 	w.rest = known
 	return false, nil
 }
 
-// number reads an option with a number.
-func (q *query) number(w *words, name, word string) (ok bool, err error) {
+// number returns where the word of an option with a number is kept; nil when
+// the name is none.
+func (q *query) number(name string) *string {
 	switch name {
 	case "cursor":
-		if q.seen.cursor {
-			return true, duplicate(word)
-		}
-		q.seen.cursor = true
-		q.cursor, err = w.uint(0, math.MaxUint64)
+		return &q.seen.cursor
 	case "limit":
-		if q.seen.limit {
-			return true, duplicate(word)
-		}
-		q.seen.limit = true
-		q.limit, err = w.uint(1, math.MaxUint64)
+		return &q.seen.limit
 	case "sparse":
-		if q.sparse > 0 {
-			return true, duplicate(word)
-		}
-		var n uint64
-		n, err = w.uint(1, maxSparse)
-		q.sparse = int(n)
-	default:
-		return false, nil
+		return &q.seen.sparse
 	}
-	return true, err
+	return nil
+}
+
+// numbers reads the words that number has kept.
+func (q *query) numbers() (err error) {
+	if q.seen.cursor != "" {
+		if q.cursor, err = parseUint(q.seen.cursor, 0, math.MaxUint64); err != nil {
+			return err
+		}
+	}
+	switch {
+	case q.seen.limit != "":
+		if q.limit, err = parseUint(q.seen.limit, 1, math.MaxUint64); err != nil {
+			return err
+		}
+	case q.output == count || q.seen.sparse != "":
+		q.limit = math.MaxUint64
+	}
+	if q.seen.sparse != "" {
+		n, err := parseUint(q.seen.sparse, 1, maxSparse)
+		if err != nil {
+			return err
+		}
+		q.sparse = int(n)
+	}
+	return nil
 }
 
 // flag reads an option without a value.
-func (q *query) flag(name, word string) (ok bool, err error) {
+func (q *query) flag(name string) (ok bool, err error) {
 	var f *bool
 	switch name {
 	case "nofields":
@@ -239,7 +268,7 @@ func (q *query) flag(name, word string) (ok bool, err error) {
 		return false, nil
 	}
 	if *f {
-		return true, duplicate(word)
+		return true, duplicate(name)
 	}
 	*f = true
 	return true, nil
@@ -308,15 +337,15 @@ func (q *query) check() error {
 		return notAllowed("ASC is not allowed for " + name)
 	case q.seen.desc && !ordered:
 		return notAllowed("DESC is not allowed for " + name)
-	case q.sparse > 0 && ordered:
+	case q.seen.sparse != "" && ordered:
 		return notAllowed("SPARSE is not allowed for " + name)
 	case q.fence.on && ordered:
 		return notAllowed("FENCE is not allowed for " + name)
-	case q.sparse > 0 && q.seen.limit:
+	case q.seen.sparse != "" && q.seen.limit != "":
 		return notAllowed("LIMIT is not allowed when SPARSE is specified")
-	case q.sparse > 0 && q.seen.cursor:
+	case q.seen.sparse != "" && q.seen.cursor != "":
 		return notAllowed("CURSOR is not allowed when SPARSE is specified")
-	case q.fence.on && q.seen.cursor:
+	case q.fence.on && q.seen.cursor != "":
 		return notAllowed("CURSOR is not allowed when FENCE is specified")
 	case q.fence.detect != nil && !q.fence.on:
 		return notAllowed("DETECT is not allowed when FENCE is not specified")
