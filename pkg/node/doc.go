@@ -7,6 +7,13 @@
 //	node.go      the parts, the command table
 //	session.go   one connection: a pipeline of commands in, answers out
 //	conn.go      PING, ECHO, OUTPUT, AUTH, CLIENT, TIMEOUT, QUIT
+//	web.go       commands over HTTP, WebSocket and the native protocol
+//	hello.go     HELLO
+//	script.go    EVAL and its kin, SCRIPT
+//	live.go      a connection that is told of things as they happen:
+//	fences.go    … live fences, and where the messages of all fences go
+//	pubsub.go    … PUBLISH, SUBSCRIBE
+//	monitor.go   … MONITOR
 //	config.go    CONFIG, READONLY
 //	info.go      SERVER, INFO, ROLE, HEALTHZ, GC
 //	log.go       AOFSHRINK, AOFMD5, AOF, REPLICATE

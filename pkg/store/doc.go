@@ -1,13 +1,16 @@
 // Package store is the only writer of the engine and of the log. The way of a
 // write:
 //
+//	command.Early        large operands are read
 //	lock
 //	  log.Begin          may the log be written? which time has the batch?
 //	  engine.Prepare     check the command, record the change      ┐
 //	  log.Add            the command as it was sent, to memory     │ per command
-//	  engine.Apply       carry the change out                      ┘
+//	  engine.Apply       carry the change out                      │
+//	  engine.Match       fences tell what they have to say         ┘
 //	  log.End            the batch ends in this state digest
 //	unlock
+//	events.Commit        messages of webhooks, in the same way
 //	log.Commit           group commit: write (and sync) what all have added
 //	reply
 //
@@ -20,6 +23,8 @@
 //	store.go     opening
 //	replay.go    from the log to the state
 //	write.go     the path above
+//	atomic.go    the same for several commands of a script
+//	fences.go    what fences have to say, PUBLISH
 //	read.go      reads, snapshots
 //	expire.go    objects whose time is over: the leader deletes them, as DEL
 //	compact.go   a snapshot becomes the new base of the log
