@@ -43,9 +43,9 @@ $(GOLANGCI):
 conformance: build ## replay recorded conversations: GROUPS="keys search", CONFORMANCE=folder
 	.ci/conformance $(GROUPS)
 
-bench: build ## measure, beside TILE38_SERVER=path when given: BENCHFLAGS="--points 20000"
+bench: build ## measure, beside TILE38_SERVER=path when given; FENCES=1: fences; BENCHFLAGS="--points 20000"
 	$(GO) build -o $(BIN)/bench ./cmd/bench
-	$(BIN)/bench --sidecar $(BIN)/sidecar $(if $(TILE38_SERVER),--tile38 $(TILE38_SERVER)) $(BENCHFLAGS)
+	$(BIN)/bench --sidecar $(BIN)/sidecar $(if $(TILE38_SERVER),--tile38 $(TILE38_SERVER)) $(if $(FENCES),--fences) $(BENCHFLAGS)
 
 fuzz: ## run every fuzz target for FUZZTIME=10s
 	@set -e; for dir in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \

@@ -57,6 +57,9 @@ func measure(ctx context.Context, o options, say *progress) (r *report, err erro
 }
 
 func (b *bench) stages() []stage {
+	if b.o.fences {
+		return b.fenceStages()
+	}
 	stages := []stage{{"start", b.start}, {"load", b.load}, {"restart", b.restart}}
 	for _, what := range []op{opSet, opGet, opNearby, opWithin, opIntersects} {
 		for _, inFlight := range []int{1, b.o.pipeline} {

@@ -3,6 +3,7 @@
 //
 //	bench --sidecar bin/sidecar --tile38 tile38-server
 //	bench --sidecar bin/sidecar --points 20000 --json
+//	bench --sidecar bin/sidecar --tile38 tile38-server --fences
 //
 // It starts each server itself, on free ports of 127.0.0.1 with data in a
 // temporary folder, and ends it by its process id. Every stage is done with one
@@ -16,6 +17,8 @@
 //	data.go      objects and requests, the same for every server
 //	closed.go    loading and throughput: the next request waits for a reply
 //	open.go      latency: requests at their times, whatever the replies do
+//	fences.go    --fences: SETs beside many hooks and channels, and what those cost
+//	events.go    --fences: messages to subscribers, live fences and webhooks
 //	report.go    numbers, ratios, table, JSON
 //	progress.go  one line that says what goes on
 package main

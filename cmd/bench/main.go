@@ -31,6 +31,8 @@ type options struct {
 	duration time.Duration // of each throughput measurement
 	phase    time.Duration // of the latencies before and after a compaction
 	rate     int           // requests a second of each operation, for latencies
+	fences   bool          // measure fences, and nothing else
+	bound    time.Duration // of defining as many hooks as are asked for
 	json     bool
 	dir      string
 }
@@ -59,6 +61,8 @@ func run(ctx context.Context, args []string) (err error) {
 	fs.DurationVar(&o.duration, "duration", 3*time.Second, "of each throughput measurement")
 	fs.DurationVar(&o.phase, "phase", 10*time.Second, "of the latencies before and after a compaction")
 	fs.IntVar(&o.rate, "rate", 500, "requests a second of each operation, for the latencies")
+	fs.BoolVar(&o.fences, "fences", false, "measure hooks, channels and live fences instead")
+	fs.DurationVar(&o.bound, "bound", 20*time.Second, "how long defining hooks may take; what is reached then is measured")
 	fs.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	fs.StringVar(&o.dir, "dir", "", "`folder` for the servers' data; empty: a temporary one")
 	if err := fs.Parse(args); err != nil {
@@ -96,7 +100,7 @@ func (o options) validate() error {
 		name string
 		n    int
 	}{{"points", o.points}, {"rounds", o.rounds}, {"conns", o.conns}, {"pipeline", o.pipeline}, {"rate", o.rate},
-		{"duration", int(o.duration)}, {"phase", int(o.phase)}} {
+		{"duration", int(o.duration)}, {"phase", int(o.phase)}, {"bound", int(o.bound)}} {
 		if v.n < 1 {
 			faults = append(faults, fmt.Errorf("--%s must be above 0", v.name))
 		}

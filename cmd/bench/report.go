@@ -13,6 +13,7 @@ import (
 
 // report is what a run has measured.
 type report struct {
+	Fences   bool     `json:"fences"` // what was measured: fences
 	Points   int      `json:"points"`
 	Rounds   int      `json:"rounds"`
 	Conns    int      `json:"conns"`
@@ -37,7 +38,11 @@ type row struct {
 }
 
 func newReport(o options) *report {
-	return &report{Points: o.points, Rounds: o.rounds, Conns: o.conns, Pipeline: o.pipeline, Rate: o.rate, CPUs: runtime.NumCPU(), Busy: loadAverage()}
+	r := &report{Fences: o.fences, Points: o.points, Rounds: o.rounds, Conns: o.conns, Pipeline: o.pipeline, Rate: o.rate, CPUs: runtime.NumCPU(), Busy: loadAverage()}
+	if o.fences {
+		r.Points, r.Rounds, r.Rate = o.fencePoints(), 1, 0
+	}
+	return r
 }
 
 // loadAverage is that of the last minute; 0 when it cannot be read.
@@ -108,8 +113,11 @@ func (r *report) writeJSON(w io.Writer) error {
 }
 
 func (r *report) writeTable(w io.Writer) error {
-	fmt.Fprintf(w, "%d points, each written %d times; %d connections; latencies at %d requests/s per operation; %d CPUs\n\n",
-		r.Points, r.Rounds, r.Conns, r.Rate, r.CPUs)
+	what := fmt.Sprintf("%d points, each written %d times; %d connections; latencies at %d requests/s per operation", r.Points, r.Rounds, r.Conns, r.Rate)
+	if r.Fences {
+		what = fmt.Sprintf("%d objects that move; %d connections, %d requests in flight on each", r.Points, r.Conns, r.Pipeline)
+	}
+	fmt.Fprintf(w, "%s; %d CPUs\n\n", what, r.CPUs)
 	if r.Busy > float64(r.CPUs)/2 {
 		fmt.Fprintf(w, "The machine was busy at the start (load average %.1f): do not trust latencies.\n\n", r.Busy)
 	}

@@ -41,6 +41,8 @@ type config struct {
 	engine engine.Options
 	hub    pubsub.Options
 	hooks  hooks.Options
+
+	maxScripts int
 }
 
 // propertyFlags are the properties of CONFIG that have a flag.
@@ -113,6 +115,7 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.hooks.RetryMax, "hook-retry-max", c.hooks.RetryMax, "longest pause between two attempts; it begins with 100 ms")
 	f.DurationVar(&c.engine.Script.MaxTime, "script-timeout", c.engine.Script.MaxTime, "how long a script may run")
 	f.Int64Var(&c.engine.Script.MaxMemory, "script-memory", c.engine.Script.MaxMemory, "memory that a script may allocate, in bytes")
+	f.IntVar(&c.maxScripts, "max-scripts", 0, "scripts of EVALRO and EVALNA that may run at once, and searches with WHEREEVAL; others wait; 0 is four for each processor")
 	f.Int64Var(&c.hub.MaxBytes, "max-backlog", c.hub.MaxBytes, "messages that may wait for one subscriber, live fence or monitor, in bytes; then it is disconnected")
 	f.IntVar(&c.hub.MaxMessages, "max-backlog-messages", c.hub.MaxMessages, "the same, in messages")
 	f.Int64Var(&c.hub.MaxTotal, "max-backlog-total", c.hub.MaxTotal, "the same for all of them together, in bytes; then the one that holds most is disconnected")

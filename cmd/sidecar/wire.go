@@ -168,6 +168,7 @@ func (s *sidecar) assemble() error {
 	_, port, _ := splitHostPort(reach(s.listeners.client))
 	s.node = node.New(node.Options{
 		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Hooks: s.hooks,
+		MaxScripts: s.cfg.maxScripts, ScriptWait: s.cfg.engine.Script.MaxTime,
 		Settings: s.settings,
 		NoHTTP:   !s.cfg.http,
 		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"evenkeel/pkg/engine/area"
@@ -95,10 +96,11 @@ func (e *Engine) Load(f func()) {
 	e.fences.Rebuild(e.state)
 }
 
-// Reset replaces all data. Live fences stay.
-func (e *Engine) Reset(st *collection.State) {
-	e.state = st
-	e.fences.Rebuild(st)
+// Reset replaces all data by those of another engine, which is not to be used
+// any more. Live fences stay.
+func (e *Engine) Reset(from *Engine) {
+	e.state = from.state
+	e.fences.Take(from.fences, from.state)
 }
 
 // Match tells what fences have to say about a change that has been applied:
@@ -108,14 +110,27 @@ func (e *Engine) Match(name string, now int64, ch *collection.Change, emit func(
 	e.fences.Match(e.state, name, time.UnixMilli(now).Local(), ch, emit)
 }
 
-// Watch adds a live fence: NEARBY, WITHIN or INTERSECTS with FENCE. live comes
-// back with its messages. The errors are those of the command.
+// CompileFence reads the words of a live fence: NEARBY, WITHIN or INTERSECTS with
+// FENCE, as AddLive takes it. GET takes the object as it is in st. The errors are
+// those of the command. It may run beside everything else.
+func (e *Engine) CompileFence(args []string, st *collection.State) (*search.Fence, error) {
+	own := make([]string, len(args))
+	for i, a := range args {
+		own[i] = strings.Clone(a)
+	}
+	return e.find.ParseFence(own[0], own[1:], st, false)
+}
+
+// AddLive adds a live fence; live comes back with its messages.
+func (e *Engine) AddLive(q *search.Fence, live any) *fence.Fence { return e.fences.AddLive(q, live) }
+
+// Watch compiles a fence on the live state, and adds it.
 func (e *Engine) Watch(args []string, live any) (*fence.Fence, error) {
-	q, err := e.find.ParseFence(args[0], args[1:], e.state, false)
+	q, err := e.CompileFence(args, e.state)
 	if err != nil {
 		return nil, err
 	}
-	return e.fences.AddLive(q, live), nil
+	return e.AddLive(q, live), nil
 }
 
 // Unwatch removes what Watch returned.

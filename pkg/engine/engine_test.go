@@ -41,7 +41,7 @@ func TestPrepareThenApply(t *testing.T) {
 	if err := e.State().Check(); err != nil {
 		t.Error(err)
 	}
-	e.Reset(collection.NewState())
+	e.Reset(New(Options{}))
 	if e.State().Len() != 0 {
 		t.Error("Reset kept data")
 	}

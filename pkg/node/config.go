@@ -12,38 +12,45 @@ import (
 
 var errReadOnly = reply.Plain("read only")
 
-// config is CONFIG GET, SET, REWRITE.
+// config is CONFIG GET, SET, REWRITE; the second word may be part of the first.
 func (c *call) config() error {
-	if len(c.args) < 2 {
-		return unknownCommand(c.args[0])
+	args := c.args
+	if c.name != "config" {
+		args = append(strings.Fields(c.name), args[1:]...)
+	}
+	if len(args) < 2 {
+		return unknownCommand(args[0])
 	}
 	set := c.node.opt.Settings
-	switch strings.ToLower(c.args[1]) {
+	switch strings.ToLower(args[1]) {
 	case "get":
-		if len(c.args) != 3 {
+		if len(args) != 3 {
 			return reply.ErrNumArgs
 		}
-		c.properties(set.Match(c.args[2]))
+		c.properties(set.Match(args[2]))
 		return nil
 	case "set":
-		if len(c.args) != 4 {
+		if len(args) == 3 && strings.EqualFold(args[2], settings.RequirePass) {
+			args = append(slices.Clip(args), "") // no password
+		}
+		if len(args) != 4 {
 			return reply.ErrNumArgs
 		}
-		if err := set.Set(strings.Clone(c.args[2]), strings.Clone(c.args[3])); err != nil {
+		if err := set.Set(strings.Clone(args[2]), strings.Clone(args[3])); err != nil {
 			if errors.Is(err, settings.ErrUnknown) {
-				return reply.Plain("Unsupported CONFIG parameter: " + c.args[2])
+				return reply.Plain("Unsupported CONFIG parameter: " + args[2])
 			}
 			return reply.Plain(err.Error())
 		}
 	case "rewrite":
-		if len(c.args) != 2 {
+		if len(args) != 2 {
 			return reply.ErrNumArgs
 		}
 		if err := set.Rewrite(); err != nil {
 			return reply.Plain(err.Error())
 		}
 	default:
-		return unknownCommand(c.args[0] + " " + c.args[1])
+		return unknownCommand(args[0] + " " + args[1])
 	}
 	c.out.OK()
 	return nil

@@ -24,6 +24,7 @@ func TestConfig(t *testing.T) {
 		{"CONFIG nosuch", "-ERR unknown command 'CONFIG nosuch'"},
 		{"CONFIG GET", "-ERR wrong number of arguments for 'config' command"},
 		{"CONFIG GET a b", "-ERR wrong number of arguments for 'config' command"},
+		{"CONFIG SET requirepass", "+OK"},
 		{"CONFIG SET keepalive", "-ERR wrong number of arguments for 'config' command"},
 		{"CONFIG REWRITE x", "-ERR wrong number of arguments for 'config' command"},
 		{"CONFIG GET nosuch", "[]"},

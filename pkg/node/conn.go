@@ -53,6 +53,9 @@ func ownCommands() []*entry {
 		{name: "evalnasha", run: (*call).evalNA, free: true},
 		{name: "client", run: (*call).client, free: true},
 		{name: "config", run: (*call).config, free: true},
+		{name: "config get", run: (*call).config, free: true},
+		{name: "config set", run: (*call).config, free: true},
+		{name: "config rewrite", run: (*call).config, free: true},
 		{name: "readonly", run: (*call).readonly, free: true},
 		{name: "server", run: (*call).serverStats},
 		{name: "info", run: (*call).info},
@@ -145,6 +148,10 @@ func (c *call) login(given string) error {
 
 func (c *call) quit() error {
 	c.batch.verdict.Close = true
+	if c.out.JSON { // Tile38 closes the connection without a word
+		c.finished = true
+		return nil
+	}
 	return c.ok()
 }
 
@@ -158,11 +165,14 @@ func (c *call) timeout() error {
 		return reply.InvalidArgument(c.args[1])
 	}
 	inner := c.node.lookup(c.args[2])
+	if inner != nil && inner.write && inner.name != "jdel" { // Tile38 takes JDEL for a read
+		return reply.Plain("timeout not supported for '" + inner.name + "'")
+	}
+	if !time.Now().Before(c.batch.started.Add(secsDuration(secs))) { // TIMEOUT 0: not even looked at
+		return errTimeout
+	}
 	if inner == nil || inner.timeless {
 		return unknownCommand(c.args[2])
-	}
-	if inner.write && inner.name != "jdel" { // Tile38 takes JDEL for a read
-		return reply.Plain("timeout not supported for '" + inner.name + "'")
 	}
 	if inner.spec != nil {
 		return c.bounded(inner, secsDuration(secs))
@@ -212,6 +222,11 @@ func (c *call) bounded(e *entry, d time.Duration) error {
 	if err := req.Pause(); err != nil {
 		return err
 	}
+	admitted, err := c.admitRead(req.Args, req.Pause)
+	if err != nil {
+		return err
+	}
+	defer admitted()
 	c.node.opt.Store.Read(e.spec, &req, c.out)
 	return req.Pause()
 }
@@ -329,20 +344,21 @@ func (s *session) idle(now time.Time) int64 {
 
 // clientKill ends a connection, named by address or by id.
 func (c *call) clientKill() error {
-	var by, value string
-	switch len(c.args) {
-	case 3:
-		by, value = "addr", c.args[2]
-		if low := strings.ToLower(value); low == "addr" || low == "id" {
-			return reply.ErrNumArgs
-		}
-	case 4:
-		by, value = strings.ToLower(c.args[2]), c.args[3]
-		if by != "addr" && by != "id" {
-			return reply.ErrNumArgs
-		}
-	default:
+	if len(c.args) < 3 {
 		return reply.ErrNumArgs
+	}
+	by, value := strings.ToLower(c.args[2]), c.args[len(c.args)-1]
+	switch {
+	case by == "addr" || by == "id":
+		if len(c.args) != 4 {
+			return reply.ErrNumArgs
+		}
+	case len(c.args) == 3:
+		by = "addr"
+	case strings.Contains(by, ":"):
+		return reply.ErrNumArgs
+	default: // a filter that nobody knows, and so meets nobody
+		return errNoClient
 	}
 	for _, s := range c.node.list() {
 		if by == "addr" && s.addr() == value || by == "id" && strconv.FormatInt(s.conn.ID(), 10) == value {

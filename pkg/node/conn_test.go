@@ -36,6 +36,7 @@ func TestTalk(t *testing.T) {
 		{"TIMEOUT -1 SCAN k COUNT", "-ERR invalid argument '-1'", `{"ok":false,"err":"invalid argument '-1'"}`},
 		{"TIMEOUT 1", "-ERR wrong number of arguments for 'timeout' command", `{"ok":false,"err":"invalid number of arguments"}`},
 		{"TIMEOUT 1 PING", "-ERR unknown command 'PING'", `{"ok":false,"err":"unknown command 'PING'"}`},
+		{"TIMEOUT 0 nosuch", "-ERR timeout", `{"ok":false,"err":"timeout"}`},
 		{"TIMEOUT 1 nosuch", "-ERR unknown command 'nosuch'", `{"ok":false,"err":"unknown command 'nosuch'"}`},
 		{"TIMEOUT 1 SET k a POINT 1 1", "-ERR timeout not supported for 'set'", `{"ok":false,"err":"timeout not supported for 'set'"}`},
 		{"TIMEOUT 1 SETHOOK h x", "-ERR timeout not supported for 'sethook'", `{"ok":false,"err":"timeout not supported for 'sethook'"}`},
@@ -51,7 +52,8 @@ func TestTalk(t *testing.T) {
 		{"CLIENT GETNAME", `"quote\`, `{"ok":true,"name":"\"quote\\"}`},
 		{"CLIENT KILL", "-ERR wrong number of arguments for 'client' command", `{"ok":false,"err":"invalid number of arguments"}`},
 		{"CLIENT KILL id", "-ERR wrong number of arguments for 'client' command", `{"ok":false,"err":"invalid number of arguments"}`},
-		{"CLIENT KILL nosuch 1", "-ERR wrong number of arguments for 'client' command", `{"ok":false,"err":"invalid number of arguments"}`},
+		{"CLIENT KILL nosuch 1", "-ERR No such client", `{"ok":false,"err":"No such client"}`},
+		{"CLIENT KILL 1.2.3.4:5 1", "-ERR wrong number of arguments for 'client' command", `{"ok":false,"err":"invalid number of arguments"}`},
 		{"CLIENT KILL id 0", "-ERR No such client", `{"ok":false,"err":"No such client"}`},
 		{"CLIENT KILL 1.2.3.4:5", "-ERR No such client", `{"ok":false,"err":"No such client"}`},
 		{"HEALTHZ", "+OK", `{"ok":true}`},
@@ -127,8 +129,8 @@ func TestAuth(t *testing.T) {
 	// A new password does not throw out those who gave the old one.
 	a.talk([][2]string{
 		{"CONFIG SET requirepass new", "+OK"}, {"EXISTS k a", ":1"},
-		{"CONFIG SET requirepass", "-ERR wrong number of arguments for 'config' command"},
-		{`CONFIG SET requirepass ""`, "+OK"},
+		{"CONFIG SET leaderauth", "-ERR wrong number of arguments for 'config' command"},
+		{"CONFIG SET requirepass", "+OK"}, {`CONFIG SET requirepass ""`, "+OK"},
 	})
 	s.dial().talk([][2]string{{"EXISTS k a", ":1"}})
 }

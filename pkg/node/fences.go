@@ -67,6 +67,9 @@ func (e *events) Rebuilt(st *collection.State) {
 // Commit makes the queue safe.
 func (e *events) Commit(ctx context.Context) error { return e.queue.Commit(ctx) }
 
+// Blocked says why it cannot be made safe.
+func (e *events) Blocked() error { return e.queue.Blocked() }
+
 // role tells who delivers webhooks from now on.
 func (e *events) role(following bool) {
 	e.following.Store(following)

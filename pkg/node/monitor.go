@@ -64,7 +64,8 @@ func (m *monitors) remove(l *pubsub.Listener) {
 // unseen are the commands that MONITOR does not show. It does not show commands
 // that have the wrong number of words or were refused, either.
 var unseen = map[string]bool{
-	"aof": true, "aofmd5": true, "auth": true, "client": true, "config": true, "echo": true, "follow": true, "hello": true,
+	"aof": true, "aofmd5": true, "auth": true, "client": true, "config": true,
+	"config get": true, "config set": true, "config rewrite": true, "echo": true, "follow": true, "hello": true,
 	"monitor": true, "ping": true, "quit": true, "replconf": true, "replicate": true, "slaveof": true, "timeout": true,
 }
 

@@ -42,6 +42,11 @@ type Options struct {
 	ListenPort int
 	// NoHTTP: HTTP clients are not served; SERVER says so.
 	NoHTTP bool
+	// MaxScripts is how many scripts that do not hold the lock may run at once, and
+	// how many searches with one; 0 is four for each processor. Others wait, for
+	// ScriptWait at most; default 5 s.
+	MaxScripts int
+	ScriptWait time.Duration
 	// MaxLag is how far behind a follower may be and still be ready. Default
 	// 5 s.
 	MaxLag time.Duration
@@ -52,6 +57,9 @@ type Options struct {
 func (o *Options) EnsureDefaults() {
 	if o.Observe == nil {
 		o.Observe = func(string, time.Duration, bool) {}
+	}
+	if o.ScriptWait == 0 {
+		o.ScriptWait = 5 * time.Second
 	}
 	if o.MaxLag == 0 {
 		o.MaxLag = 5 * time.Second
@@ -70,6 +78,7 @@ type Node struct {
 	drain   atomic.Bool
 	collect chan struct{} // GC asks for a collection
 	memory  memory
+	places  *places
 
 	monitors monitors
 	events   events
@@ -113,6 +122,7 @@ func New(opt Options) *Node {
 		table:    map[string]*entry{},
 		started:  time.Now(),
 		collect:  make(chan struct{}, 1),
+		places:   newPlaces(opt.MaxScripts, opt.ScriptWait),
 		sessions: map[int64]*session{},
 	}
 	for _, e := range ownCommands() {

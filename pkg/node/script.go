@@ -42,6 +42,11 @@ func (c *call) eval() error {
 // to its end, and holds up nobody for long. One that takes more than a read may
 // begins anew on a snapshot.
 func (c *call) evalRO() error {
+	done, err := c.node.places.take(c.batch.ctx, forEval, c.bound)
+	if err != nil {
+		return err
+	}
+	defer done()
 	spec := &command.Spec{Name: c.name, Read: func(req *command.Request, st *collection.State, out *reply.Reply) error {
 		now := req.Now
 		run := *c
@@ -62,6 +67,11 @@ func (c *call) evalRO() error {
 
 // evalNA is EVALNA and EVALNASHA: each command of the script stands alone.
 func (c *call) evalNA() error {
+	done, err := c.node.places.take(c.batch.ctx, forEval, c.bound)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return c.run(func(e *entry, req *command.Request, out *reply.Reply) error {
 		if err := c.admit(e, req.Args); err != nil {
 			return err
@@ -75,6 +85,18 @@ func (c *call) evalNA() error {
 		}
 		return st.Query(e.spec, req, out)
 	})
+}
+
+// admitRead waits until a search may run, if it has a script; pause is that of
+// the search.
+func (s *session) admitRead(args []string, pause func() error) (done func(), err error) {
+	for _, a := range args {
+		if len(a) >= len("whereeval") && len(a) <= len("whereevalsha") &&
+			(strings.EqualFold(a, "whereeval") || strings.EqualFold(a, "whereevalsha")) {
+			return s.node.places.take(s.batch.ctx, forWhere, pause)
+		}
+	}
+	return func() {}, nil
 }
 
 // writeInScript carries out a write that stands alone.

@@ -183,8 +183,14 @@ func (s *session) one(args []string) {
 			return
 		}
 	}
+	admitted, err := s.admitRead(args, s.pause)
+	if err != nil {
+		s.fail(e, args, err)
+		return
+	}
 	b.req = command.Request{Args: args, Name: e.name, Pause: s.pause}
 	s.node.opt.Store.Read(e.spec, &b.req, &b.out)
+	admitted()
 	if err := s.checkOutput(); err != nil {
 		b.out.Buf = b.out.Buf[:start]
 		s.fail(e, args, err)

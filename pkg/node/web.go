@@ -53,14 +53,10 @@ func (s *session) wrapped(cmd *resp.Command) {
 }
 
 // envelope wraps the reply that stands behind start. QUIT is the exception: as
-// in Tile38 its reply in JSON is not sent, and the other not wrapped.
+// in Tile38 its reply is not wrapped.
 func (s *session) envelope(cmd *resp.Command, start int) {
-	out := &s.batch.out
-	switch {
-	case !strings.EqualFold(cmd.Args[0], "quit"):
+	if out := &s.batch.out; !strings.EqualFold(cmd.Args[0], "quit") {
 		out.Buf = cmd.Kind.Wrap(out.Buf, start)
-	case out.JSON:
-		out.Buf = out.Buf[:start]
 	}
 }
 
@@ -85,7 +81,7 @@ func (s *session) run(cmd *resp.Command) {
 	if cmd.Kind == resp.HTTP {
 		name, _, query := strings.Cut(args[0], "?")
 		switch {
-		case strings.EqualFold(name, "auth"): // that is what the header is for
+		case strings.EqualFold(name, "auth") && s.node.opt.Settings.Get(passProperty) != "": // that is what the header is for
 			s.fail(nil, args, unknownCommand(args...))
 			return
 		case query && len(args) == 1 && !errors.Is(s.admit(nil, args), errAuthRequired):

@@ -79,7 +79,7 @@ func TestHTTP(t *testing.T) {
 		{get("/scan+k+count"), ok(`{"ok":true,"count":2,"cursor":0}`)},
 		{get("/output+resp"), ok("+OK\r\n")},
 		{get("/quit"), ""},
-		{get("/auth+x"), refused("unknown command 'auth'")},
+		{get("/auth+x"), refused("invalid password")}, // with a password it is not known
 		{get("/nosuch+x?y"), refused("unknown command 'nosuch'")},
 		{get("/ping?x"), refused("unknown command 'ping'")},
 		{get("/?ping"), refused("unknown command ''")},
@@ -96,7 +96,7 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%q:\n got %q\nwant %q", tc.send, got, tc.want)
 		}
 	}
-	if got := s.seen.take(); !strings.HasPrefix(got, "ping set get get! set scan output quit other! other! other! other! ping ping get! other!") {
+	if got := s.seen.take(); !strings.HasPrefix(got, "ping set get get! set scan output quit auth! other! other! other! ping ping get! other!") {
 		t.Errorf("observed %q", got)
 	}
 	// The connection of a preflight goes on.

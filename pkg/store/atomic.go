@@ -39,7 +39,13 @@ func (tx *Tx) Do(spec *command.Spec, req *command.Request, out *reply.Reply) err
 	if spec.Read != nil {
 		return spec.Read(req, tx.s.eng.State(), out)
 	}
-	return tx.s.exec(spec, req, out)
+	err := tx.s.exec(spec, req, out)
+	if err != nil {
+		out.Later = nil
+		return err
+	}
+	out.Rest()
+	return nil
 }
 
 // State returns the state as it is at this moment.

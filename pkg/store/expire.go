@@ -14,6 +14,10 @@ const (
 	// expireEvery bounds how often the expiry takes the lock: deadlines that
 	// fall closer together are served in one go.
 	expireEvery = 20 * time.Millisecond
+	// expireGrace is how long at least after a deadline was set the expiry looks:
+	// what is over when it is set (EX 0) is seen for a moment, as in Tile38, which
+	// looks every 200 ms.
+	expireGrace = 100 * time.Millisecond
 	// expireBatch bounds how long it holds the lock: about 1 ms of deletions.
 	expireBatch = 500
 )
@@ -23,6 +27,7 @@ const (
 // writes are refused (a follower, READONLY) nothing is deleted: the leader
 // says when.
 func (s *Store) Expire(ctx context.Context) {
+	at := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -30,11 +35,22 @@ func (s *Store) Expire(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.deadline:
+			if sooner := time.Now().Add(s.untilDeadline()); sooner.Before(at) {
+				at = sooner
+			}
 		case <-timer.C:
+			at = time.Now().Add(s.expireDue(ctx))
 		}
-		wait := s.expireDue(ctx)
-		timer.Reset(wait)
+		timer.Reset(time.Until(at))
 	}
+}
+
+// untilDeadline returns how long to wait for the earliest deadline, which has
+// just been set.
+func (s *Store) untilDeadline() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(time.Duration(s.next-s.opt.Now())*time.Millisecond, expireGrace)
 }
 
 // expireDue deletes what is due and returns how long to wait.
@@ -80,22 +96,24 @@ func (s *Store) expireOnce() (n int, offset, next int64) {
 // due lists up to expireBatch commands that delete what is over.
 func (s *Store) due(now int64) (cmds [][]string) {
 	st := s.eng.State()
-	st.ScanHooks(func(hk *collection.Hook) bool {
-		if hk.Deadline != 0 && hk.Deadline <= now {
-			name := "delhook"
-			if hk.Channel {
-				name = "delchan"
-			}
-			cmds = append(cmds, []string{name, hk.Name})
+	room := func() bool { return len(cmds) < expireBatch }
+	st.ExpiredHooks(now, func(hk *collection.Hook) bool {
+		name := "delhook"
+		if hk.Channel {
+			name = "delchan"
 		}
-		return len(cmds) < expireBatch
+		cmds = append(cmds, []string{name, hk.Name})
+		return room()
 	})
+	if !room() {
+		return cmds
+	}
 	st.Scan("", func(c *collection.Collection) bool {
 		c.Expired(now, func(it *collection.Item) bool {
 			cmds = append(cmds, []string{"del", c.Name(), it.ID()})
-			return len(cmds) < expireBatch
+			return room()
 		})
-		return len(cmds) < expireBatch
+		return room()
 	})
 	return cmds
 }

@@ -7,6 +7,7 @@ import (
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/fence"
+	"evenkeel/pkg/engine/search"
 )
 
 // Events takes what fences have to say, and hears of hooks. But for Commit its
@@ -26,6 +27,8 @@ type Events interface {
 	Rebuilt(st *collection.State)
 	// Commit returns when all messages so far are as safe as appendfsync asks.
 	Commit(ctx context.Context) error
+	// Blocked says why Commit would fail now; writes are refused meanwhile.
+	Blocked() error
 }
 
 // Attach sets who takes the events from now on. It is called once, before the
@@ -117,9 +120,24 @@ func (s *Store) rebuilt() {
 // returns at the latest. The errors are those of the command;
 // search.ErrNoFence says that it is none with FENCE.
 func (s *Store) Watch(args []string, live any) (*fence.Fence, error) {
+	if search.Heavy(args) {
+		q, err := s.compileFence(args)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.eng.AddLive(q, live), nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.eng.Watch(args, live)
+}
+
+// compileFence reads a fence that may have a large area on a snapshot.
+func (s *Store) compileFence(args []string) (*search.Fence, error) {
+	defer s.admitHeavy()()
+	return s.eng.CompileFence(args, s.Snapshot())
 }
 
 // Unwatch removes what Watch returned.

@@ -23,14 +23,19 @@ func (s *Store) Position() (aof.Position, aof.Digest) {
 // ApplyBatch appends a batch of the leader as it is, applies it and commits
 // it. If the state's digest is not b.Digest then, the error is ErrDigest.
 func (s *Store) ApplyBatch(ctx context.Context, b aof.Batch) error {
-	offset, err := s.applyLocked(b)
+	var read chunk
+	if err := read.add(s.eng, b); err != nil {
+		return fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
+	}
+	offset, err := s.applyLocked(b, read.steps)
 	if err != nil {
 		return err
 	}
 	return s.Commit(ctx, offset)
 }
 
-func (s *Store) applyLocked(b aof.Batch) (int64, error) {
+// applyLocked is ApplyBatch with the batch's commands, read ahead.
+func (s *Store) applyLocked(b aof.Batch, steps []step) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	offset, err := s.log.AppendBatch(b)
@@ -38,9 +43,9 @@ func (s *Store) applyLocked(b aof.Batch) (int64, error) {
 		return 0, err
 	}
 	r := s.replayer(s.eng)
-	r.req.Now, r.live = b.Time, true
-	if err := aof.EachCommand(b.Payload, r.command); err != nil {
-		return 0, fmt.Errorf("batch that ends at offset %d: %w", b.Offset, err)
+	r.live = true
+	for i := range steps {
+		r.command(&steps[i])
 	}
 	r.report(s.opt.Logger)
 	s.next = s.eng.State().NextDeadline()
@@ -79,7 +84,7 @@ func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.eng.Reset(eng.State())
+	s.eng.Reset(eng)
 	s.rebuilt()
 	s.next = s.eng.State().NextDeadline()
 	return nil

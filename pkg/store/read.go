@@ -37,7 +37,7 @@ func (s *Store) Query(spec *command.Spec, req *command.Request, out *reply.Reply
 	if req.Size() < largeRead {
 		err = s.readLocked(spec, req, out)
 	}
-	if errors.Is(err, errSlice) {
+	if errors.Is(err, errSlice) || errors.Is(err, command.ErrLong) {
 		out.Buf = out.Buf[:start]
 		s.stats.snapshots.Add(1)
 		err = spec.Read(req, s.Snapshot(), out)
@@ -67,7 +67,8 @@ func (c clock) finish(out *reply.Reply, start int) {
 func (s *Store) readLocked(spec *command.Spec, req *command.Request, out *reply.Reply) error {
 	var started time.Time
 	outer := req.Pause
-	defer func() { req.Pause = outer }()
+	defer func() { req.Pause, req.Locked = outer, false }()
+	req.Locked = true
 	req.Pause = func() error {
 		if outer != nil {
 			if err := outer(); err != nil {

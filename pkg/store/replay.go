@@ -180,18 +180,12 @@ func (r *replayer) check(b aof.Batch) {
 }
 
 // command carries out one command of a leader.
-func (r *replayer) command(args []string) error {
-	r.req.Args, r.req.Name = args, lower(args[0])
-	spec := r.eng.LookupLogged(r.req.Name)
-	if spec == nil || spec.Write == nil {
-		return fmt.Errorf("%w: %q", errReplay, args[0])
-	}
+func (r *replayer) command(c *step) {
 	r.store.stats.commands.Add(1)
-	r.carryOut(spec, &r.req)
-	if r.req.Name == "publish" && len(args) == 3 && r.store.events != nil {
+	r.carryOut(c.spec, &c.req)
+	if args := c.req.Args; c.req.Name == "publish" && len(args) == 3 && r.store.events != nil {
 		r.store.events.Publish(strings.Clone(args[1]), []byte(args[2]))
 	}
-	return nil
 }
 
 func (r *replayer) carryOut(spec *command.Spec, req *command.Request) {

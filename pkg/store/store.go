@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,6 +64,8 @@ type Store struct {
 	events Events         // set by Attach, under mu; nil before it
 	refuse error          // what writes of clients are answered with; nil: they are welcome
 
+	heavy chan struct{} // a place for each piece of heavy work, see admitHeavy
+
 	deadline chan struct{} // an earlier deadline than before: see expire.go
 	next     int64         // the earliest deadline known, under mu
 
@@ -100,6 +103,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		log:      opt.Log,
 		eng:      engine.New(opt.Engine),
 		deadline: make(chan struct{}, 1),
+		heavy:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	r := s.replayer(s.eng)
 	if err := r.load(ctx, func(ctx context.Context, visit func(aof.Batch) error) error {
@@ -166,21 +170,9 @@ func (s *Store) StatsOf(state *collection.State) Stats {
 		ReadSnapshots:  s.stats.snapshots.Load(),
 		DigestMismatch: s.stats.mismatches.Load(),
 	}
-	state.Scan("", func(c *collection.Collection) bool {
-		st.Collections++
-		st.Objects += c.Len()
-		st.Texts += c.Texts()
-		st.Points += c.Points()
-		st.ContentBytes += int64(c.Weight())
-		return true
-	})
-	state.ScanHooks(func(hk *collection.Hook) bool {
-		if hk.Channel {
-			st.Channels++
-		} else {
-			st.Hooks++
-		}
-		return true
-	})
+	total := state.Totals()
+	st.Collections = state.Len()
+	st.Objects, st.Texts, st.Points, st.ContentBytes = total.Items, total.Texts, total.Points, int64(total.Weight)
+	st.Hooks, st.Channels = state.CountHooks()
 	return st
 }

@@ -257,6 +257,9 @@ func TestExpireWakesUp(t *testing.T) {
 	f.mustWrite("SET k a EX 1000 POINT 1 1")
 	f.now.Add(2000)
 	f.mustWrite("SET k b EX -1 POINT 1 1")
+	if wait := f.untilDeadline(); wait < expireGrace {
+		t.Errorf("the expiry looks %v after a deadline was set, want %v", wait, expireGrace)
+	}
 	deadline := time.Now().Add(30 * time.Second)
 	for f.Stats().Expired == 0 {
 		if time.Now().After(deadline) {

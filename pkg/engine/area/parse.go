@@ -339,10 +339,16 @@ func parseMVT(w *words) (*Area, error) {
 	r.Max.X += (r.Max.X - r.Min.X) * margin
 	r.Min.Y -= (r.Max.Y - r.Min.Y) * margin
 	r.Max.Y += (r.Max.Y - r.Min.Y) * margin
+	// Beyond the map there is nothing.
+	r.Min.X, r.Min.Y = max(r.Min.X, -180), max(r.Min.Y, -mapEdge)
+	r.Max.X, r.Max.Y = min(r.Max.X, 180), min(r.Max.Y, mapEdge)
 	a := New(geojson.NewRect(r))
 	a.Tile, a.Clip = &t, &r
 	return a, nil
 }
+
+// mapEdge is the latitude at which the map of tiles ends.
+const mapEdge = 85.05112878
 
 func tileRect(t Tile) geometry.Rect {
 	s, w, n, e := mvt.TileBounds(t.X, t.Y, t.Z)

@@ -25,6 +25,7 @@ type Op struct {
 	NewKey   string
 	New, Old *Item
 	Hook     *Hook
+	Compiled any // of OpSetHook: see SetCompiledHook; may be nil
 }
 
 // Put records that it takes the place of old, the item of collection key with

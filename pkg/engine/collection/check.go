@@ -11,6 +11,7 @@ import (
 func (s *State) Check() error {
 	var errs []error
 	var sum Digest
+	var total Totals
 	var h hasher
 	s.Scan("", func(c *Collection) bool {
 		if err := c.check(&h); err != nil {
@@ -20,12 +21,34 @@ func (s *State) Check() error {
 			errs = append(errs, fmt.Errorf("collection %q is not found by its name", c.name))
 		}
 		sum = sum.Add(h.collection(c.name, c.digest))
+		total.count(c, 1)
 		return true
 	})
+	if total != s.total {
+		errs = append(errs, fmt.Errorf("the totals are %+v, want %+v", s.total, total))
+	}
+	channels, ending := 0, 0
 	s.ScanHooks(func(hk *Hook) bool {
 		sum = sum.Add(h.hook(hk))
+		if hk.Channel {
+			channels++
+		}
+		if hk.Deadline != 0 {
+			ending++
+			if got, ok := s.hooks.expires.Get(hk); !ok || got != hk {
+				errs = append(errs, fmt.Errorf("hook %q is not found by its deadline", hk.Name))
+			}
+		}
+		if got, ok := s.hooks.byKey.Get(hk); !ok || got != hk {
+			errs = append(errs, fmt.Errorf("hook %q is not found by its collection", hk.Name))
+		}
 		return true
 	})
+	hs := &s.hooks
+	if hs.channels != channels || hs.byKey.Len() != hs.tree.Len() || hs.expires.Len() != ending {
+		errs = append(errs, fmt.Errorf("%d channels, %d hooks by collection and %d by deadline are listed, want %d, %d and %d",
+			hs.channels, hs.byKey.Len(), hs.expires.Len(), channels, hs.tree.Len(), ending))
+	}
 	if got := s.Digest(); got != sum {
 		errs = append(errs, fmt.Errorf("state digest is %s, want %s", got, sum))
 	}

@@ -12,6 +12,7 @@ import (
 type State struct {
 	cols  *btree.Map[string, *Collection]
 	hooks hookSet
+	total Totals // over cols
 	gen   uint64
 	sum   Digest
 	dirty []string // names of collections whose share in sum is out of date
@@ -43,6 +44,21 @@ func (s *State) Get(name, id string) (it *Item, ok bool) {
 // Len returns the number of collections.
 func (s *State) Len() int { return s.cols.Len() }
 
+// Totals are sums over all collections: of Collection.Len and its like.
+type Totals struct{ Items, Texts, Points, Weight int }
+
+// Totals returns the sums as they are now, in constant time.
+func (s *State) Totals() Totals { return s.total }
+
+// count adds a collection to the sums, or with -1 takes it out of them.
+func (t *Totals) count(c *Collection, sign int) {
+	n := c.Len()
+	t.Items += sign * n
+	t.Texts += sign * (n - c.objects)
+	t.Points += sign * c.points
+	t.Weight += sign * c.weight
+}
+
 // Scan visits the collections in the order of their names, from pivot; "" is
 // from the first.
 func (s *State) Scan(pivot string, visit func(*Collection) bool) {
@@ -54,7 +70,7 @@ func (s *State) Scan(pivot string, visit func(*Collection) bool) {
 func (s *State) Snapshot() *State {
 	s.Digest()
 	s.gen++
-	return &State{cols: s.cols.Copy(), hooks: s.hooks.clone(), gen: s.gen, sum: s.sum}
+	return &State{cols: s.cols.Copy(), hooks: s.hooks.clone(), total: s.total, gen: s.gen, sum: s.sum}
 }
 
 // Digest returns the digest of the whole state.
@@ -87,7 +103,7 @@ func (s *State) NextDeadline() int64 {
 // Apply carries out a change that a command recorded against this state. It
 // cannot fail.
 func (s *State) Apply(ch *Change) {
-	for i := range ch.ops {
+	for i := 0; i < len(ch.ops); i++ {
 		op := &ch.ops[i]
 		switch op.Kind {
 		case OpPut:
@@ -103,7 +119,7 @@ func (s *State) Apply(ch *Change) {
 		case OpSetHook:
 			s.hooks.set(op.Hook, &s.h)
 		case OpRemoveHook:
-			s.hooks.remove(op.Hook.Name, &s.h)
+			i += s.hooks.removeRun(ch.ops[i:], &s.h) - 1
 		}
 	}
 	s.h.trim()
@@ -135,13 +151,17 @@ func (s *State) put(op *Op) {
 		s.cols.Set(c.name, c)
 		s.dirty = append(s.dirty, c.name)
 	}
+	s.total.count(c, -1)
 	c.put(op.New, op.Old, &s.h)
+	s.total.count(c, 1)
 }
 
 // remove takes an item out; a collection without items is none.
 func (s *State) remove(op *Op) {
 	c := s.own(op.Key)
+	s.total.count(c, -1)
 	c.remove(op.Old, &s.h)
+	s.total.count(c, 1)
 	if c.Len() == 0 {
 		s.drop(op.Key)
 	}
@@ -149,6 +169,7 @@ func (s *State) remove(op *Op) {
 
 func (s *State) drop(name string) {
 	if c, ok := s.cols.Delete(name); ok {
+		s.total.count(c, -1)
 		s.sum = s.sum.Sub(c.counted)
 	}
 }
@@ -159,6 +180,7 @@ func (s *State) rename(from, to string) {
 	s.drop(to)
 	c.name = strings.Clone(to)
 	c.counted = Digest{}
+	s.total.count(c, 1)
 	s.cols.Set(c.name, c)
 	s.dirty = append(s.dirty, c.name)
 }
@@ -166,6 +188,7 @@ func (s *State) rename(from, to string) {
 func (s *State) flush() {
 	s.cols = new(btree.Map[string, *Collection])
 	s.hooks = newHookSet()
+	s.total = Totals{}
 	s.sum = Digest{}
 	s.dirty = s.dirty[:0]
 }

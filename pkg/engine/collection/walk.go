@@ -1,9 +1,6 @@
 package collection
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/tidwall/geojson"
 	"github.com/tidwall/geojson/geometry"
 )
@@ -183,10 +180,10 @@ func (c *Collection) nearestOfFew(key func(geojson.Object) float64, visit func(i
 func siftDown(h []keyed) {
 	for i := 0; ; {
 		least, l, r := i, 2*i+1, 2*i+2
-		if l < len(h) && !before(h[least].key, h[l].key) {
+		if l < len(h) && notAfter(h[l].key, h[least].key) {
 			least = l
 		}
-		if r < len(h) && !before(h[least].key, h[r].key) {
+		if r < len(h) && notAfter(h[r].key, h[least].key) {
 			least = r
 		}
 		if least == i {
@@ -196,6 +193,9 @@ func siftDown(h []keyed) {
 		i = least
 	}
 }
+
+// notAfter says whether a child goes up. Of two NaN it does not.
+func notAfter(child, parent float64) bool { return child <= parent || before(child, parent) }
 
 // keyed is an item with its key.
 type keyed struct {

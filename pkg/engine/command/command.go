@@ -17,6 +17,8 @@
 package command
 
 import (
+	"errors"
+
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/reply"
 )
@@ -41,11 +43,22 @@ type Request struct {
 	// Deadline is when TIMEOUT ends the command, in Unix seconds, for scripts to
 	// see; 0: no such end.
 	Deadline float64
+	// Locked says that a lock is held while a Read runs, and that its caller knows
+	// what to do about ErrLong. What takes long and cannot be paused, because it
+	// is about one large item, is to be answered with it then.
+	Locked bool
 	// Early is what the Early step of the command has made of Args, for its
 	// handler; nil when it has not run. It depends on Args alone, errors
 	// included, so that a handler does the same with and without it.
 	Early any
+	// Ahead is what the Ahead step of the command has made of Args and the state
+	// as it was, for its handler, which checks whether it still holds and, if
+	// not, does the work itself; nil when it has not run.
+	Ahead any
 }
+
+// ErrLong says that a Read would take long under a lock. It is never an answer.
+var ErrLong = errors.New("takes too long to hold a lock")
 
 // Size returns the bytes of the arguments.
 func (r *Request) Size() int {
@@ -71,6 +84,24 @@ type Spec struct {
 	// Early, if set, reads the arguments ahead and keeps what it has read in
 	// req.Early. It needs no lock.
 	Early func(req *Request)
+	// Ahead, if set, does ahead the work of a write on what is there at the moment,
+	// and keeps it in req.Ahead. It needs no lock. When the work is little it does
+	// nothing.
+	Ahead func(req *Request, now View)
+	// Parts, if set, says what a Write stands for that may be about very many items:
+	// the commands that come next from the item from ("" is the first), a few of
+	// them, and where to go on, "" at the end. Args[1] is the collection. The
+	// answer is the number of commands.
+	Parts func(req *Request, st *collection.State, from string) (cmds [][]string, next string, err error)
+}
+
+// View is a look at the state from outside its lock.
+type View interface {
+	// Item returns an item as it is at the moment, nil when there is none.
+	Item(key, id string) *collection.Item
+	// Snapshot returns the state as it is at the moment. It makes the next writes
+	// copy a little.
+	Snapshot() *collection.State
 }
 
 // earlySize is the size from which on a command is read ahead, in bytes. Reading

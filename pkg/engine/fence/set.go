@@ -53,21 +53,44 @@ func (s *Set) Inert() []error {
 func (s *Set) Rebuild(st *collection.State) []error {
 	s.clear()
 	st.ScanHooks(func(hk *collection.Hook) bool {
-		s.setHook(st, hk)
+		s.setHook(st, hk, nil)
 		return true
 	})
 	return s.Inert()
 }
 
-// clear removes all but the connections, which forget everything.
+// clear removes all but the connections, which forget everything. It takes the
+// time of the connections and collections, however many hooks there are.
 func (s *Set) clear() {
-	clear(s.inert)
-	for _, f := range s.hooks {
-		s.remove(f)
+	watches := s.watches
+	s.watches, s.hooks, s.inert = map[string]*watch{}, map[string]*Fence{}, map[string]error{}
+	for _, w := range watches {
+		w.lives.Scan(func(f *Fence) bool {
+			s.list(f)
+			return true
+		})
 	}
-	clear(s.hooks)
-	for _, w := range s.watches {
-		w.memory = nil
+}
+
+// Take replaces the hooks and channels by those of from, a Set of the state st
+// which is not to be used any more, and forgets what is remembered of objects.
+// Connections stay. It is Rebuild for those who have built the other Set beside
+// the traffic. What from could not compile is tried again.
+func (s *Set) Take(from *Set, st *collection.State) {
+	watches := s.watches
+	s.watches, s.hooks, s.inert = from.watches, from.hooks, map[string]error{}
+	s.births += from.births // no group of before may come again
+	s.serial = max(s.serial, from.serial)
+	for _, w := range watches {
+		w.lives.Scan(func(f *Fence) bool {
+			s.add(f)
+			return true
+		})
+	}
+	for name := range from.inert {
+		if hk := st.Hook(name); hk != nil {
+			s.setHook(st, hk, nil)
+		}
 	}
 }
 
@@ -87,13 +110,16 @@ func (s *Set) RemoveLive(f *Fence) {
 	}
 }
 
-// setHook follows SETHOOK and SETCHAN.
-func (s *Set) setHook(st *collection.State, hk *collection.Hook) {
+// setHook follows SETHOOK and SETCHAN; compiled is their search, if it is known.
+func (s *Set) setHook(st *collection.State, hk *collection.Hook, compiled any) {
 	s.removeHook(hk.Name)
-	q, err := s.opt.Search.ParseFence(hk.Command[0], hk.Command[1:], st, true)
-	if err != nil {
-		s.inert[hk.Name] = err
-		return
+	q, ok := compiled.(*search.Fence)
+	if !ok {
+		var err error
+		if q, err = s.opt.Search.ParseFence(hk.Command[0], hk.Command[1:], st, true); err != nil {
+			s.inert[hk.Name] = err
+			return
+		}
 	}
 	f := &Fence{Hook: hk, search: q}
 	s.add(f)
@@ -108,10 +134,68 @@ func (s *Set) removeHook(name string) {
 	}
 }
 
+// bulkRemoval is how many hooks are removed one by one at most.
+const bulkRemoval = 256
+
+// removeHooks follows the OpRemoveHooks that ops begins with and returns their
+// number. When no more stay behind than go, what stays is listed anew, which is
+// several times cheaper.
+func (s *Set) removeHooks(ops []collection.Op) int {
+	n := 1
+	for n < len(ops) && ops[n].Kind == collection.OpRemoveHook {
+		n++
+	}
+	ops = ops[:n]
+	if n <= bulkRemoval || n < len(s.hooks)/2 {
+		for i := range ops {
+			s.removeHook(ops[i].Hook.Name)
+		}
+		return n
+	}
+	renewed := map[*watch]*watch{}
+	for i := range ops {
+		name := ops[i].Hook.Name
+		delete(s.inert, name)
+		if f := s.hooks[name]; f != nil && f.watch != nil {
+			w := f.watch
+			renewed[w] = nil
+			w.removed++
+			f.watch = nil
+		}
+	}
+	for w := range renewed {
+		renewed[w] = w.renewed()
+		s.watches[w.key] = renewed[w]
+	}
+	before := s.hooks
+	s.hooks = make(map[string]*Fence, max(len(before)-n, 0))
+	for name, f := range before {
+		if f.watch == nil {
+			continue
+		}
+		s.hooks[name] = f
+		if w := renewed[f.watch]; w != nil {
+			w.add(f)
+		}
+	}
+	for _, w := range renewed {
+		if w.len() == 0 {
+			delete(s.watches, w.key)
+		}
+	}
+	return n
+}
+
+// add adds a new fence.
 func (s *Set) add(f *Fence) {
 	s.serial++
 	f.serial = s.serial
 	f.init()
+	s.list(f)
+}
+
+// list puts a fence into the watch of its collection.
+func (s *Set) list(f *Fence) {
 	w := s.watches[f.Key()]
 	if w == nil {
 		w = newWatch(f.Key())
@@ -135,13 +219,13 @@ func (s *Set) remove(f *Fence) {
 // it, but not change it. emit must not change the Set.
 func (s *Set) Match(st *collection.State, name string, at time.Time, ch *collection.Change, emit func(*Fence, []byte)) {
 	ops := ch.Ops()
-	for i := range ops {
+	for i := 0; i < len(ops); i++ {
 		op := &ops[i]
 		switch op.Kind {
 		case collection.OpSetHook:
-			s.setHook(st, op.Hook)
+			s.setHook(st, op.Hook, op.Compiled)
 		case collection.OpRemoveHook:
-			s.removeHook(op.Hook.Name)
+			i += s.removeHooks(ops[i:]) - 1
 		case collection.OpFlush:
 			s.clear()
 		case collection.OpPut, collection.OpRemove, collection.OpDrop:

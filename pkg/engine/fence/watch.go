@@ -75,6 +75,17 @@ func (w *watch) remove(f *Fence) {
 	}
 }
 
+// renewed returns a watch like w without its hooks and channels.
+func (w *watch) renewed() *watch {
+	n := newWatch(w.key)
+	n.removed, n.memory = w.removed, w.memory
+	w.lives.Scan(func(f *Fence) bool {
+		n.add(f)
+		return true
+	})
+	return n
+}
+
 // edge is beyond all places that are told apart.
 const edge = 1e6
 

@@ -137,15 +137,14 @@ func (f *Filter) ask(it *collection.Item) bool {
 	return true
 }
 
-// Range returns between which names all that Name keeps lie, both inclusive.
-// An empty text is no bound; ok is false when nothing can match.
+// Range returns the range of names in which to look: from lo to before hi. An
+// empty text is no bound; ok is false when nothing can match.
 func (f *Filter) Range() (lo, hi string, ok bool) {
 	if !f.HasMatch() {
 		return "", "", true
 	}
 	for i, g := range f.globs {
 		prefix, bounded := glob.Prefix(g)
-		end := prefix
 		switch {
 		case prefix == "" && bounded:
 			return "", "", true // starts with *: anything
@@ -153,13 +152,13 @@ func (f *Filter) Range() (lo, hi string, ok bool) {
 			// As in Tile38, another special character at the start is looked for
 			// where it would be itself, and so in vain; it widens the range of
 			// other patterns.
-			prefix, end = g[:1], g[:1]
+			prefix = g[:1]
+		case prefix == g && len(f.globs) == 1:
+			return g, g + "\x00", true
 		default:
 			ok = true
-			if prefix != g {
-				end = successor(prefix)
-			}
 		}
+		end := successor(prefix)
 		if i == 0 {
 			lo, hi = prefix, end
 			continue

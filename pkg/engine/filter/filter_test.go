@@ -50,6 +50,7 @@ func TestWhere(t *testing.T) {
 		{"nan 30 50", 3, true}, {"nan (30 50", 3, false}, {"nan == 3", 3, true},
 		{"z 60 80", 3, true}, {"z 0 0", 3, false}, {"properties.floor 7 7", 3, true},
 		{"properties.sub.deep == X", 3, true}, {"properties.nope 0 0", 3, true},
+		{"info.w.kg 900 900", 3, true}, {"info.w.kg 0 0", 3, false}, {"info.nope 0 0", 3, true},
 		{"propertiesfloor 7 7", 3, false}, {"speed 30 30 IDS", 3, false}, {"on IDS", 1, true}, {"on", 1, true},
 		{"nope IDS", 1, false},
 	} {
@@ -154,9 +155,9 @@ func TestRange(t *testing.T) {
 		ok       bool
 	}{
 		{"", "", "", true}, {"*", "", "", true}, {"*x", "", "", true}, {"a* *", "", "", true},
-		{"bus:*", "bus:", "bus;", true}, {"tram", "tram", "tram", true},
-		{"tram bus:2", "bus:2", "tram", true}, {"car:* bus:1*", "bus:1", "car;", true},
-		{"?x", "?", "?", false}, {"[ab]*", "[", "[", false}, {"[ab]* c*", "[", "d", true},
+		{"bus:*", "bus:", "bus;", true}, {"tram", "tram", "tram\x00", true},
+		{"tram bus:2", "bus:2", "tran", true}, {"car:* bus:1*", "bus:1", "car;", true},
+		{"?x", "?", "@", false}, {"[ab]*", "[", "\\", false}, {"[ab]* c*", "[", "d", true},
 		{"a\xff*", "a\xff", "b", true}, {`tr\*m`, `tr\`, `tr]`, true},
 	} {
 		var f Filter
@@ -240,7 +241,7 @@ func FuzzFilter(f *testing.F) {
 		lo, hi, ok := fl.Range()
 		for _, it := range items {
 			kept := fl.Name(it.ID())
-			if id := it.ID(); kept && !strings.ContainsAny(words[0], `\?[`) && (!ok || id < lo || hi != "" && id > hi) {
+			if id := it.ID(); kept && !strings.ContainsAny(words[0], `\?[`) && (!ok || id < lo || hi != "" && id >= hi) {
 				t.Errorf("%q matches %q, which is not in %q to %q", words[0], id, lo, hi)
 			}
 			fl.Item(it)

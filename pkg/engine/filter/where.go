@@ -10,8 +10,9 @@ import (
 	"evenkeel/pkg/engine/field"
 )
 
-// ref names what is looked at: a field, or, if the item has no field of this
-// name, its height (z) or a member of its GeoJSON (properties.…).
+// ref names what is looked at: a member of the item's GeoJSON (properties.…), or,
+// if it has none of this name, a field, or, if it has none either, its height
+// (z).
 type ref struct {
 	name string
 	kind refKind
@@ -36,23 +37,18 @@ func parseRef(name string) ref {
 }
 
 func (r *ref) value(it *collection.Item) field.Value {
-	v := it.Fields().Get(r.name)
-	if r.kind == plain || !v.IsZero() {
-		return v
-	}
-	if r.kind == height {
-		h := collection.Height(it.Object())
-		if h == 0 {
-			return v
+	if r.kind == member {
+		if members := it.Object().Members(); members != "" {
+			if m := gjson.Get(members, r.name); m.Exists() {
+				return field.ValueOf(m.Raw)
+			}
 		}
-		return field.ValueOf(strconv.FormatFloat(h, 'f', -1, 64))
 	}
-	members := it.Object().Members()
-	if members == "" {
-		return v
-	}
-	if m := gjson.Get(members, r.name); m.Exists() {
-		return field.ValueOf(m.Raw)
+	v, _ := it.Fields().Lookup(r.name)
+	if r.kind == height && v.IsZero() {
+		if h := collection.Height(it.Object()); h != 0 {
+			return field.ValueOf(strconv.FormatFloat(h, 'f', -1, 64))
+		}
 	}
 	return v
 }

@@ -32,8 +32,8 @@ func Logged() []command.Spec {
 // Commands lists the commands of this package.
 func (r Rules) Commands() []command.Spec {
 	return []command.Spec{
-		{Name: "sethook", Write: r.set(false)},
-		{Name: "setchan", Write: r.set(true)},
+		{Name: "sethook", Write: r.set(false), Ahead: r.ahead},
+		{Name: "setchan", Write: r.set(true), Ahead: r.ahead},
 		{Name: "delhook", Write: del(false)},
 		{Name: "delchan", Write: del(true)},
 		{Name: "pdelhook", Write: pdel(false)},
@@ -53,10 +53,13 @@ func (r Rules) set(channel bool) command.Write {
 		if err != nil {
 			return err
 		}
+		var compiled any
 		if !r.logged {
-			if _, err := r.Search.ParseFence(hk.Command[0], hk.Command[1:], st, true); err != nil {
+			f, err := r.compile(req, hk, st)
+			if err != nil {
 				return err
 			}
+			compiled = f
 		}
 		old := st.Hook(hk.Name)
 		switch {
@@ -66,7 +69,7 @@ func (r Rules) set(channel bool) command.Write {
 			out.Int(0)
 			return nil
 		}
-		ch.SetHook(hk)
+		ch.SetCompiledHook(hk, compiled)
 		out.Int(1)
 		return nil
 	}
@@ -81,7 +84,7 @@ func equal(a, b *collection.Hook) bool {
 // del is DELHOOK name, DELCHAN name.
 func del(channel bool) command.Write {
 	return func(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
-		if len(req.Args) != 2 {
+		if len(req.Args) != 2 || req.Args[1] == "" {
 			return reply.ErrNumArgs
 		}
 		hk := st.Hook(req.Args[1])
@@ -98,16 +101,13 @@ func del(channel bool) command.Write {
 // pdel is PDELHOOK pattern, PDELCHAN pattern.
 func pdel(channel bool) command.Write {
 	return func(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
-		if len(req.Args) != 2 {
+		if len(req.Args) != 2 || req.Args[1] == "" {
 			return reply.ErrNumArgs
 		}
 		n := 0
-		st.ScanHooks(func(hk *collection.Hook) bool {
-			if hk.Channel == channel && matches(req.Args[1], hk.Name) {
-				ch.RemoveHook(hk)
-				n++
-			}
-			return true
+		each(st, channel, req.Args[1], func(hk *collection.Hook) {
+			ch.RemoveHook(hk)
+			n++
 		})
 		out.Int(n)
 		return nil

@@ -101,6 +101,26 @@ func TestDefinitions(t *testing.T) {
 	}
 }
 
+// TestPatterns: a pattern lists only names that begin as it does before its
+// first special character; a backslash is none there.
+func TestPatterns(t *testing.T) {
+	b := &bench{t: t, st: collection.NewState()}
+	for _, name := range []string{"h1", "h*", "?", "[a]"} {
+		b.do("SETCHAN "+name+" NEARBY k FENCE POINT 1 1 1", false)
+	}
+	for pattern, want := range map[string]string{
+		"*": "*4", "h*": "*2", "h?": "*2", "h1": "*1", "?": "*1", "?*": "*0", "[^h]*": "*0", "[a]": "*0",
+		`\h1`: "*0", `h\*`: "*0", `""`: "-ERR wrong number of arguments for 'chans' command",
+	} {
+		if got, _, _ := strings.Cut(b.do("CHANS "+pattern, false), "\r\n"); got != want {
+			t.Errorf("CHANS %s: %s, want %s", pattern, got, want)
+		}
+	}
+	if got := b.do(`DELCHAN ""`, false); got != "-ERR wrong number of arguments for 'delchan' command\r\n" {
+		t.Errorf(`DELCHAN "": %q`, got)
+	}
+}
+
 // TestListJSON: members, order by name, and what is left of the time to live.
 func TestListJSON(t *testing.T) {
 	b := &bench{t: t, st: collection.NewState()}

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"strconv"
+	"strings"
 
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
@@ -12,33 +13,82 @@ import (
 // list is HOOKS pattern, CHANS pattern.
 func list(channel bool) command.Read {
 	return func(req *command.Request, st *collection.State, out *reply.Reply) error {
-		if len(req.Args) != 2 {
+		if len(req.Args) != 2 || req.Args[1] == "" {
 			return reply.ErrNumArgs
 		}
-		var found []*collection.Hook
-		st.ScanHooks(func(hk *collection.Hook) bool {
-			if hk.Channel == channel && matches(req.Args[1], hk.Name) {
-				found = append(found, hk)
-			}
-			return true
-		})
+		found, err := find(st, channel, req)
+		if err != nil {
+			return err
+		}
 		if out.JSON {
-			listJSON(found, channel, req.Now, out)
-			return nil
+			return listJSON(found, channel, req, out)
 		}
 		out.Array(len(found))
-		for _, hk := range found {
+		for i, hk := range found {
+			if err := pause(req, i); err != nil {
+				return err
+			}
 			listRESP(hk, out)
 		}
 		return nil
 	}
 }
 
-// matches says whether the name of a hook matches a pattern. As in KEYS, a
-// pattern that starts with a special character other than * matches only names
-// that begin like it.
+// pause lets a long list be interrupted now and then.
+func pause(req *command.Request, n int) error {
+	if n%64 != 63 || req.Pause == nil {
+		return nil
+	}
+	return req.Pause()
+}
+
+// find returns the hooks or the channels that are asked for.
+func find(st *collection.State, channel bool, req *command.Request) (found []*collection.Hook, err error) {
+	n := 0
+	scan(st, req.Args[1], func(hk *collection.Hook) bool {
+		if hk.Channel == channel && matches(req.Args[1], hk.Name) {
+			found = append(found, hk)
+		}
+		err = pause(req, n)
+		n++
+		return err == nil
+	})
+	return found, err
+}
+
+// each visits the hooks or the channels whose names match a pattern.
+func each(st *collection.State, channel bool, pattern string, visit func(*collection.Hook)) {
+	scan(st, pattern, func(hk *collection.Hook) bool {
+		if hk.Channel == channel && matches(pattern, hk.Name) {
+			visit(hk)
+		}
+		return true
+	})
+}
+
+// scan visits hooks and channels, in order, all those that match among them: the
+// ones that begin as the pattern does before its first special character, or the
+// one that is called like the pattern if no other can match.
+func scan(st *collection.State, pattern string, visit func(*collection.Hook) bool) {
+	prefix, ok := glob.Prefix(pattern)
+	if !ok || prefix == pattern {
+		if hk := st.Hook(pattern); hk != nil {
+			visit(hk)
+		}
+		return
+	}
+	st.ScanHooksFrom(prefix, func(hk *collection.Hook) bool {
+		return strings.HasPrefix(hk.Name, prefix) && visit(hk)
+	})
+}
+
+// matches says whether the name of a hook matches a pattern. As in Tile38, it
+// must begin with the text before the first special character, a backslash
+// included; a pattern that starts with a special character other than * matches
+// only what is called like it.
 func matches(pattern, name string) bool {
-	if _, ok := glob.Prefix(pattern); !ok && (name == "" || name[0] != pattern[0]) {
+	prefix, ok := glob.Prefix(pattern)
+	if ok && !strings.HasPrefix(name, prefix) || !ok && name != pattern {
 		return false
 	}
 	return glob.Match(pattern, name)
@@ -68,7 +118,7 @@ func bulks(list []string, out *reply.Reply) {
 	}
 }
 
-func listJSON(found []*collection.Hook, channel bool, now int64, out *reply.Reply) {
+func listJSON(found []*collection.Hook, channel bool, req *command.Request, out *reply.Reply) error {
 	out.OK()
 	if channel {
 		out.Member("chans")
@@ -80,9 +130,13 @@ func listJSON(found []*collection.Hook, channel bool, now int64, out *reply.Repl
 		if i > 0 {
 			out.Buf = append(out.Buf, ',')
 		}
-		hookJSON(hk, now, out)
+		if err := pause(req, i); err != nil {
+			return err
+		}
+		hookJSON(hk, req.Now, out)
 	}
 	out.Buf = append(out.Buf, ']')
+	return nil
 }
 
 func hookJSON(hk *collection.Hook, now int64, out *reply.Reply) {

@@ -55,15 +55,30 @@ func (r Rules) parse(req *command.Request, channel bool) (*collection.Hook, erro
 	default:
 		return nil, reply.InvalidArgument(kind)
 	}
-	key, err := w.next()
-	if err != nil {
+	if _, err := w.next(); err != nil {
 		return nil, err
 	}
-	hk.Key = strings.Clone(key)
-	for _, a := range search {
-		hk.Command = append(hk.Command, strings.Clone(a))
-	}
+	hk.Command = cloneAll(search)
+	hk.Key = hk.Command[1]
 	return hk, nil
+}
+
+// cloneAll clones words into one block of memory.
+func cloneAll(words []string) []string {
+	n := 0
+	for _, w := range words {
+		n += len(w)
+	}
+	var b strings.Builder
+	b.Grow(n)
+	for _, w := range words {
+		b.WriteString(w)
+	}
+	own, rest := make([]string, len(words)), b.String()
+	for i, w := range words {
+		own[i], rest = rest[:len(w)], rest[len(w):]
+	}
+	return own
 }
 
 // hookEndpoints reads the addresses, between commas.
@@ -84,7 +99,7 @@ func hookEndpoints(hk *collection.Hook, w *words) error {
 
 // options reads META name value and EX seconds.
 func options(hk *collection.Hook, w *words, now int64) error {
-	meta := map[string]string{}
+	var meta map[string]string
 	for len(w.rest) > 0 {
 		switch strings.ToLower(w.rest[0]) {
 		case "meta":
@@ -96,6 +111,9 @@ func options(hk *collection.Hook, w *words, now int64) error {
 			value, err := w.next()
 			if err != nil {
 				return err
+			}
+			if meta == nil {
+				meta = map[string]string{}
 			}
 			meta[strings.Clone(name)] = strings.Clone(value)
 			continue

@@ -76,24 +76,27 @@ func checkRename(req *command.Request, st *collection.State) error {
 	if st.Collection(from) == nil {
 		return reply.ErrKeyNotFound
 	}
-	var err error
-	st.ScanHooks(func(h *collection.Hook) bool {
-		switch {
-		case h.Key != from && h.Key != to:
-		case h.Channel:
-			err = errChannels
-		default:
-			err = errHooks
-		}
-		return err == nil
-	})
-	return err
+	// A hook of either collection is told before any channel.
+	one := st.HookOf(from)
+	if hk := st.HookOf(to); one == nil || hk != nil && !hk.Channel {
+		one = hk
+	}
+	switch {
+	case one == nil:
+		return nil
+	case one.Channel:
+		return errChannels
+	}
+	return errHooks
 }
 
 // keys is KEYS pattern.
 func keys(req *command.Request, st *collection.State, out *reply.Reply) error {
 	if len(req.Args) != 2 {
 		return reply.ErrNumArgs
+	}
+	if req.Locked && st.Len() > manyKeys {
+		return command.ErrLong
 	}
 	found := matchKeys(st, req.Args[1])
 	if !out.JSON {
@@ -115,6 +118,9 @@ func keys(req *command.Request, st *collection.State, out *reply.Reply) error {
 	out.Buf = append(out.Buf, ']')
 	return nil
 }
+
+// manyKeys are more collections than KEYS looks at under a lock.
+const manyKeys = 1000
 
 func matchKeys(st *collection.State, pattern string) []string {
 	var found []string

@@ -34,6 +34,9 @@ func jget(req *command.Request, st *collection.State, out *reply.Reply) error {
 	if err != nil {
 		return err
 	}
+	if req.Locked && it.Heavy() {
+		return command.ErrLong
+	}
 	json := it.Value()
 	var res gjson.Result
 	if len(args) > 3 {
@@ -67,12 +70,83 @@ func writeResult(res gjson.Result, raw bool, out *reply.Reply) {
 	}
 }
 
+// edit is what JSET or JDEL makes of a document.
+type edit struct{ object geojson.Object }
+
+// edited is an edit that was done ahead.
+type edited struct {
+	edit
+	of  geojson.Object // what it is an edit of
+	err error
+}
+
+// ahead is the Ahead step of JSET and JDEL: it does the work on a large document.
+func (l *Limits) ahead(do func(req *command.Request, old *collection.Item) (edit, error)) func(*command.Request, command.View) {
+	return func(req *command.Request, now command.View) {
+		if len(req.Args) < 4 {
+			return
+		}
+		old := now.Item(req.Args[1], req.Args[2])
+		if req.Size() < largeEdit && (old == nil || !old.Heavy()) && !farIndex(req.Args[3]) {
+			return
+		}
+		e := &edited{of: objectOf(old)}
+		e.edit, e.err = do(req, old)
+		req.Ahead = e
+	}
+}
+
+// largeEdit is the size of a JSET from which on it is done ahead, in bytes.
+const largeEdit = 32 << 10
+
+// farIndex says whether a path may make a large document of a small one.
+func farIndex(path string) bool {
+	for part := range strings.SplitSeq(path, ".") {
+		if len(part) > 3 && digitsLen(part) == len(part) {
+			return true
+		}
+	}
+	return false
+}
+
+func objectOf(it *collection.Item) geojson.Object {
+	if it == nil {
+		return nil
+	}
+	return it.Object()
+}
+
+// take returns what was done ahead if it was done to the document as it is now,
+// and does it otherwise.
+func take(req *command.Request, old *collection.Item, do func(*command.Request, *collection.Item) (edit, error)) (edit, error) {
+	if e, ok := req.Ahead.(*edited); ok && e.of == objectOf(old) {
+		return e.edit, e.err
+	}
+	return do(req, old)
+}
+
 // jset is JSET key id path value [RAW|STR]. As in Tile38, the item loses its
 // deadline.
 func (l *Limits) jset(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
-	args := req.Args
-	if len(args) < 5 || len(args) > 6 {
+	if len(req.Args) < 5 || len(req.Args) > 6 {
 		return reply.ErrNumArgs
+	}
+	key, id := req.Args[1], req.Args[2]
+	old, _ := st.Get(key, id)
+	e, err := take(req, old, l.editSet)
+	if err != nil {
+		return err
+	}
+	ch.Put(key, e.item(id, old), old)
+	out.OK()
+	return nil
+}
+
+// editSet is the work of JSET.
+func (l *Limits) editSet(req *command.Request, old *collection.Item) (edit, error) {
+	args := req.Args
+	if len(args) < 5 {
+		return edit{}, reply.ErrNumArgs
 	}
 	path, value := args[3], args[4]
 	raw := plainJSON(value)
@@ -83,22 +157,20 @@ func (l *Limits) jset(req *command.Request, st *collection.State, ch *collection
 		case fold(args[5], "str"):
 			raw = false
 		default:
-			return reply.InvalidArgument(args[5])
+			return edit{}, reply.InvalidArgument(args[5])
 		}
 	}
-	old, _ := st.Get(args[1], args[2])
 	var json string
-	var fields field.List
 	if old != nil {
-		json, fields = old.Value(), old.Fields()
+		json = old.Value()
 	}
 	if !writable(path) {
-		return errBigPath
+		return edit{}, errBigPath
 	}
 	// A value that nests deeper than documents may could be put together from
 	// two that do not.
 	if err := l.checkDocument(json, value, path); err != nil {
-		return err
+		return edit{}, err
 	}
 	var err error
 	if raw {
@@ -107,51 +179,27 @@ func (l *Limits) jset(req *command.Request, st *collection.State, ch *collection
 		json, err = sjson.Set(json, path, value)
 	}
 	if err != nil {
-		return reply.Plain(err.Error())
+		return edit{}, reply.Plain(err.Error())
 	}
-	it, err := l.document(args[2], json, old, fields)
-	if err != nil {
-		return err
-	}
-	ch.Put(args[1], it, old)
-	out.OK()
-	return nil
+	return l.document(args[2], json, old)
 }
 
 // jdel is JDEL key id path. As in Tile38, the item loses its deadline; other
 // than there, the command is logged.
 func (l *Limits) jdel(req *command.Request, st *collection.State, ch *collection.Change, out *reply.Reply) error {
-	args := req.Args
-	if len(args) != 4 {
+	if len(req.Args) != 4 {
 		return reply.ErrNumArgs
 	}
-	old, ok := st.Get(args[1], args[2])
+	key, id := req.Args[1], req.Args[2]
+	old, ok := st.Get(key, id)
 	if !ok {
 		return reply.ErrKeyZero
 	}
-	var before string
-	var fields field.List
-	if old != nil {
-		before, fields = old.Value(), old.Fields()
-	}
-	if !writable(args[3]) {
-		return errBigPath
-	}
-	if err := l.checkDocument(before, "", args[3]); err != nil {
-		return err
-	}
-	json, err := sjson.Delete(before, args[3])
-	if err != nil {
-		return reply.Plain(err.Error())
-	}
-	if json == before {
-		return errNoPath
-	}
-	it, err := l.document(args[2], json, old, fields)
+	e, err := take(req, old, l.editDel)
 	if err != nil {
 		return err
 	}
-	ch.Put(args[1], it, old)
+	ch.Put(key, e.item(id, old), old)
 	if old != nil && old.IsSpatial() {
 		out.OK()
 		return nil
@@ -160,18 +208,50 @@ func (l *Limits) jdel(req *command.Request, st *collection.State, ch *collection
 	return nil
 }
 
-// document makes the item that takes the place of old: a geometry stays one, all
-// else is a text. As in Tile38, a Circle feature, which no search by place finds
-// anyhow, becomes a text, too: it could not hold the new member.
-func (l *Limits) document(id, json string, old *collection.Item, fields field.List) (*collection.Item, error) {
+// editDel is the work of JDEL.
+func (l *Limits) editDel(req *command.Request, old *collection.Item) (edit, error) {
+	path := req.Args[3]
+	var before string
+	if old != nil {
+		before = old.Value()
+	}
+	if !writable(path) {
+		return edit{}, errBigPath
+	}
+	if err := l.checkDocument(before, "", path); err != nil {
+		return edit{}, err
+	}
+	json, err := sjson.Delete(before, path)
+	if err != nil {
+		return edit{}, reply.Plain(err.Error())
+	}
+	if json == before {
+		return edit{}, errNoPath
+	}
+	return l.document(req.Args[2], json, old)
+}
+
+// document makes the object that takes the place of old's: a geometry stays one,
+// all else is a text. As in Tile38, a Circle feature, which no search by place
+// finds anyhow, becomes a text, too: it could not hold the new member.
+func (l *Limits) document(id, json string, old *collection.Item) (edit, error) {
 	var obj geojson.Object = collection.Text(strings.Clone(json))
 	if old != nil && old.IsSpatial() {
 		var err error
 		if obj, err = l.parseObject(json); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 	}
-	return collection.NewItem(id, obj, fields, 0), nil
+	return edit{object: collection.Prepare(id, obj, len(json))}, nil
+}
+
+// item returns the item that takes the place of old.
+func (e *edit) item(id string, old *collection.Item) *collection.Item {
+	var fields field.List
+	if old != nil {
+		fields = old.Fields()
+	}
+	return collection.NewItem(id, e.object, fields, 0)
 }
 
 // plainJSON says whether a value stands in the document as it was sent, because

@@ -3,9 +3,11 @@ package keys
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/engine/field"
 	"evenkeel/pkg/engine/glob"
 	"evenkeel/pkg/engine/reply"
 )
@@ -27,6 +29,9 @@ func get(req *command.Request, st *collection.State, out *reply.Reply) error {
 	it, err := find(st, args[1], args[2], reply.ErrKeyNull, reply.ErrIDNull)
 	if err != nil {
 		return err
+	}
+	if req.Locked && it.Heavy() && !o.brief() {
+		return command.ErrLong
 	}
 	o.write(it, out)
 	return nil
@@ -94,6 +99,41 @@ func pdel(req *command.Request, st *collection.State, ch *collection.Change, out
 	return nil
 }
 
+// Of a collection with very many items, PDEL looks at so many under one lock, and
+// deletes so many.
+const (
+	pdelLooks   = 4096
+	pdelDeletes = 256
+)
+
+// pdelParts is PDEL as DELs.
+func pdelParts(req *command.Request, st *collection.State, from string) (cmds [][]string, next string, err error) {
+	if len(req.Args) != 3 {
+		return nil, "", reply.ErrNumArgs
+	}
+	key, pattern := req.Args[1], req.Args[2]
+	c := st.Collection(key)
+	prefix, ok := glob.Prefix(pattern)
+	if c == nil || !ok {
+		return nil, "", nil
+	}
+	looks := 0
+	c.Scan(max(prefix, from), false, func(it *collection.Item) bool {
+		if !strings.HasPrefix(it.ID(), prefix) {
+			return false
+		}
+		if looks++; looks > pdelLooks || len(cmds) == pdelDeletes {
+			next = it.ID()
+			return false
+		}
+		if glob.Match(pattern, it.ID()) {
+			cmds = append(cmds, []string{"del", key, it.ID()})
+		}
+		return true
+	})
+	return cmds, next, nil
+}
+
 // fieldSetting is what the words of an FSET say, whatever the state is.
 type fieldSetting struct {
 	fields  fieldValues
@@ -156,9 +196,10 @@ func (l *Limits) parseFields(s *fieldSetting, args []string) error {
 		if err != nil {
 			return err
 		}
-		s.fields.add(fieldValue{name, v})
+		s.fields.add(field.Setting{Name: name, Value: v})
 		args = args[2:]
 	}
+	s.fields.order()
 	return nil
 }
 
@@ -176,32 +217,18 @@ func (s *fieldSetting) put(req *command.Request, st *collection.State, ch *colle
 	if err != nil {
 		return err
 	}
-	it, updated := setFields(old, &s.fields)
+	it := old
+	fields, updated := s.fields.updateIn(old.Fields())
 	if updated > 0 {
+		it = old.WithFields(fields)
 		ch.Put(key, it, old)
 	}
 	if s.returns != nil {
-		s.returns.write(it, out)
+		s.returns.answer(it, out)
 		return nil
 	}
 	out.Int(updated)
 	return nil
-}
-
-// setFields returns the item with fields set, and how many of them changed.
-func setFields(it *collection.Item, set *fieldValues) (*collection.Item, int) {
-	fields, updated := it.Fields(), 0
-	for i := range set.len {
-		f := set.at(i)
-		if !fields.Get(f.name).Equals(f.value) {
-			fields = fields.Set(f.name, f.value)
-			updated++
-		}
-	}
-	if updated == 0 {
-		return it, 0
-	}
-	return it.WithFields(fields), updated
 }
 
 // fget is FGET key id name; a field that is not there is 0.
@@ -214,7 +241,7 @@ func fget(req *command.Request, st *collection.State, out *reply.Reply) error {
 	if err != nil {
 		return err
 	}
-	v := it.Fields().Get(args[3])
+	v, _ := it.Fields().Lookup(args[3])
 	if out.JSON {
 		out.OK()
 		out.Member("value")
@@ -235,7 +262,8 @@ func fexists(req *command.Request, st *collection.State, out *reply.Reply) error
 	if err != nil {
 		return err
 	}
-	out.Bool("exists", it.Fields().Has(args[3]))
+	_, ok := it.Fields().Lookup(args[3])
+	out.Bool("exists", ok)
 	return nil
 }
 

@@ -64,7 +64,7 @@ func Commands(limits Limits) []command.Spec {
 		{Name: "set", Write: l.set, Early: l.readSet},
 		{Name: "get", Read: get},
 		{Name: "del", Write: del},
-		{Name: "pdel", Write: pdel},
+		{Name: "pdel", Write: pdel, Parts: pdelParts},
 		{Name: "drop", Write: drop},
 		{Name: "flushdb", Write: flushdb},
 		{Name: "rename", Write: rename},
@@ -80,9 +80,9 @@ func Commands(limits Limits) []command.Spec {
 		{Name: "type", Read: typeOf},
 		{Name: "bounds", Read: bounds},
 		{Name: "stats", Read: stats},
-		{Name: "jset", Write: l.jset},
+		{Name: "jset", Write: l.jset, Ahead: l.ahead(l.editSet)},
 		{Name: "jget", Read: jget},
-		{Name: "jdel", Write: l.jdel},
+		{Name: "jdel", Write: l.jdel, Ahead: l.ahead(l.editDel)},
 	}
 }
 

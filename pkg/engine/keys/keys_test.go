@@ -322,10 +322,14 @@ func TestRenameOfWhatIsWatched(t *testing.T) {
 	var ch collection.Change
 	ch.SetHook(&collection.Hook{Name: "h", Key: "a"})
 	ch.SetHook(&collection.Hook{Name: "i", Key: "c", Channel: true})
+	ch.SetHook(&collection.Hook{Name: "c", Key: "a", Channel: true})
 	s.st.Apply(&ch)
 	s.want("RENAME a x", "-ERR key has hooks set")
 	s.want("RENAME b a", "-ERR key has hooks set")
 	s.want("RENAMENX b c", "-ERR key has channels set")
+	s.want("SET c 1 POINT 1 1", "+OK")
+	s.want("RENAME c a", "-ERR key has hooks set")
+	s.want("RENAME a c", "-ERR key has hooks set")
 	s.want("RENAME b d", "+OK")
 }
 

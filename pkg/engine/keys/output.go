@@ -89,6 +89,19 @@ func parseReturn(o **output, args []string) (int, error) {
 	return 1 + n, err
 }
 
+// brief says whether the answer is short however large the item is.
+func (o *output) brief() bool { return o.kind != asObject && !o.fields }
+
+// answer answers the item that a write has made, of a large one not before the
+// lock is released.
+func (o *output) answer(it *collection.Item, out *reply.Reply) {
+	if it.Heavy() && !o.brief() {
+		out.Later = func() { o.write(it, out) }
+		return
+	}
+	o.write(it, out)
+}
+
 // write answers an item.
 func (o *output) write(it *collection.Item, out *reply.Reply) {
 	if out.JSON {

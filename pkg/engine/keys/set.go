@@ -18,6 +18,7 @@ var errIDExists = &reply.Error{JSON: "id already exists", Null: true}
 // setting is what the words of a SET say, whatever the state is.
 type setting struct {
 	object  geojson.Object // nil: it is the point
+	size    int            // about the bytes of the object's JSON
 	point   geometry.Point
 	given   bool // object or point are set
 	fields  fieldValues
@@ -27,21 +28,16 @@ type setting struct {
 	returns *output
 }
 
-// fieldValue is a field to be set.
-type fieldValue struct {
-	name  string
-	value field.Value
-}
-
 // fieldValues are fields to be set, in the order in which they are set. The
 // first ones take no memory of their own.
 type fieldValues struct {
-	few  [2]fieldValue
-	more []fieldValue
-	len  int
+	few    [2]field.Setting
+	more   []field.Setting
+	len    int
+	sorted field.Settings // all, once they are many and order has been called
 }
 
-func (fs *fieldValues) add(f fieldValue) {
+func (fs *fieldValues) add(f field.Setting) {
 	if fs.len < len(fs.few) {
 		fs.few[fs.len] = f
 	} else {
@@ -50,11 +46,52 @@ func (fs *fieldValues) add(f fieldValue) {
 	fs.len++
 }
 
-func (fs *fieldValues) at(i int) *fieldValue {
+func (fs *fieldValues) at(i int) *field.Setting {
 	if i < len(fs.few) {
 		return &fs.few[i]
 	}
 	return &fs.more[i-len(fs.few)]
+}
+
+// manyFields are set in one pass over the list; fewer one after the other, which
+// takes less than to sort them.
+const manyFields = 16
+
+func (fs *fieldValues) many() bool { return fs.len >= manyFields }
+
+// order gets many fields ready to be set. It is called when all are there.
+func (fs *fieldValues) order() {
+	if fs.many() {
+		fs.sorted = field.Sorted(append(fs.few[:], fs.more...))
+	}
+}
+
+// setIn returns the list with all fields set, as SET does it.
+func (fs *fieldValues) setIn(list field.List) field.List {
+	if fs.many() {
+		return list.SetAll(fs.sorted)
+	}
+	for i := range fs.len {
+		f := fs.at(i)
+		list = list.Set(f.Name, f.Value)
+	}
+	return list
+}
+
+// updateIn returns the list with all fields set that have another value, as FSET
+// does it, and how many they are.
+func (fs *fieldValues) updateIn(list field.List) (_ field.List, updated int) {
+	if fs.many() {
+		return list.UpdateAll(fs.sorted)
+	}
+	for i := range fs.len {
+		f := fs.at(i)
+		if old, _ := list.Lookup(f.Name); !old.Equals(f.Value) {
+			list = list.Set(f.Name, f.Value)
+			updated++
+		}
+	}
+	return list, updated
 }
 
 // earlySetting is what readSet keeps.
@@ -75,7 +112,9 @@ func (l *Limits) readSet(req *command.Request) {
 	} else {
 		e = new(earlySetting)
 	}
-	e.err = l.parseSetting(&e.setting, req.Args[3:])
+	if e.err = l.parseSetting(&e.setting, req.Args[3:]); e.err == nil {
+		e.object = collection.Prepare(req.Args[2], e.object, e.size)
+	}
 	req.Early = e
 }
 
@@ -112,10 +151,7 @@ func (s *setting) put(req *command.Request, st *collection.State, ch *collection
 	if old != nil {
 		fields = old.Fields()
 	}
-	for i := range s.fields.len {
-		f := s.fields.at(i)
-		fields = fields.Set(f.name, f.value)
-	}
+	fields = s.fields.setIn(fields)
 	var deadline int64
 	if s.expires {
 		deadline = Deadline(req.Now, s.seconds)
@@ -124,11 +160,11 @@ func (s *setting) put(req *command.Request, st *collection.State, ch *collection
 	if s.object == nil {
 		it = collection.NewPoint(id, s.point, fields, deadline)
 	} else {
-		it = collection.NewItem(id, s.object, fields, deadline)
+		it = collection.NewItem(id, collection.Prepare(id, s.object, s.size), fields, deadline)
 	}
 	ch.Put(key, it, old)
 	if s.returns != nil {
-		s.returns.write(it, out)
+		s.returns.answer(it, out)
 		return nil
 	}
 	out.OK()
@@ -162,6 +198,7 @@ func (l *Limits) parseSetting(s *setting, args []string) error {
 	if !s.given {
 		return reply.ErrNumArgs
 	}
+	s.fields.order()
 	return nil
 }
 
@@ -174,7 +211,7 @@ func (l *Limits) setField(s *setting, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.fields.add(fieldValue{name, v})
+	s.fields.add(field.Setting{Name: name, Value: v})
 	return 3, nil
 }
 
@@ -217,13 +254,14 @@ func (l *Limits) setValue(s *setting, args []string) (n int, err error) {
 		if len(rest) < 1 {
 			return 0, reply.ErrNumArgs
 		}
-		n = 1
+		n, s.size = 1, len(rest[0])
 		s.object, err = l.parseObject(rest[0])
 	case fold(word, "string"):
 		if len(rest) < 1 {
 			return 0, reply.ErrNumArgs
 		}
-		n, s.object = 1, collection.Text(strings.Clone(rest[0]))
+		n, s.size = 1, len(rest[0])
+		s.object = collection.Text(strings.Clone(rest[0]))
 	case fold(word, "bounds"):
 		n, err = s.setBounds(rest)
 	case fold(word, "hash"):

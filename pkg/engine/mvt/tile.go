@@ -59,6 +59,9 @@ type number uint64
 // places; z is 0 to 23.
 func New(x, y, z int) *Tile { return &Tile{x: x, y: y, z: z} }
 
+// Len returns about how many bytes the tile has by now.
+func (t *Tile) Len() int { return len(t.features) + len(t.values) }
+
 // Add draws an object, which is best cut off near the tile's edge before. A
 // collection becomes one feature for each of its parts; circles and texts are
 // not drawn. Objects have different ids.

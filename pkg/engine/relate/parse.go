@@ -8,6 +8,7 @@ import (
 
 	"evenkeel/pkg/engine/area"
 	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/reply"
 )
 
@@ -56,7 +57,8 @@ type parser struct {
 	words
 	limits *Limits
 	state  *collection.State
-	nodes  int // of both expressions
+	locked bool // large items are not to be looked at; see command.Request
+	nodes  int  // of both expressions
 }
 
 // builder puts an expression together.
@@ -192,6 +194,9 @@ func (p *parser) get(key, id string) (geojson.Object, error) {
 	}
 	if it == nil {
 		return nil, reply.ErrIDNotFound
+	}
+	if p.locked && it.Heavy() {
+		return nil, command.ErrLong
 	}
 	return it.Object(), nil
 }

@@ -31,7 +31,7 @@ func (l Limits) Commands() []command.Spec {
 	return []command.Spec{{
 		Name: "test",
 		Read: func(req *command.Request, st *collection.State, out *reply.Reply) error {
-			q, err := l.parse(req.Args[1:], st)
+			q, err := l.parse(req.Args[1:], st, req.Locked)
 			if err != nil {
 				return err
 			}
@@ -48,8 +48,8 @@ type query struct {
 }
 
 // parse reads the words behind the command's name.
-func (l *Limits) parse(args []string, st *collection.State) (*query, error) {
-	p := parser{words: words{all: args}, limits: l, state: st}
+func (l *Limits) parse(args []string, st *collection.State, locked bool) (*query, error) {
+	p := parser{words: words{all: args}, limits: l, state: st, locked: locked}
 	var q query
 	var err error
 	if q.left, err = p.expression(false); err != nil {

@@ -2,6 +2,7 @@ package reply
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/tidwall/redcon"
 )
@@ -65,10 +66,29 @@ func (r *Reply) Fail(name string, err error) {
 	case e.Answer != "":
 		r.Buf = append(r.Buf, e.Answer...)
 	case e == ErrNumArgs:
-		r.Buf = redcon.AppendError(r.Buf, "ERR wrong number of arguments for '"+name+"' command")
+		r.Buf = AppendError(r.Buf, "ERR wrong number of arguments for '"+name+"' command")
 	case e.RESP != "":
-		r.Buf = redcon.AppendError(r.Buf, e.RESP)
+		r.Buf = AppendError(r.Buf, e.RESP)
 	default:
-		r.Buf = redcon.AppendError(r.Buf, "ERR "+e.JSON)
+		r.Buf = AppendError(r.Buf, "ERR "+e.JSON)
 	}
+}
+
+// AppendError appends an error as RESP. As in Tile38, control characters become
+// spaces.
+func AppendError(b []byte, text string) []byte { return redcon.AppendError(b, line(text)) }
+
+// line is a text as it stands in a RESP line.
+func line(text string) string {
+	control := func(r rune) bool { return r < ' ' }
+	if !strings.ContainsFunc(text, control) {
+		return text
+	}
+	b := []byte(text)
+	for i, c := range b {
+		if c < ' ' {
+			b[i] = ' '
+		}
+	}
+	return string(b)
 }

@@ -21,6 +21,18 @@ type Reply struct {
 	// Buf holds what is ready to be sent, and the answer in progress at its
 	// end.
 	Buf []byte
+	// Later, if set, appends the answer of the command that has just been carried
+	// out, which was left out because it takes long and needs no lock. Whoever
+	// carries out a write calls it and sets it to nil.
+	Later func()
+}
+
+// Rest appends what was left for later.
+func (r *Reply) Rest() {
+	if later := r.Later; later != nil {
+		r.Later = nil
+		later()
+	}
 }
 
 // OK answers +OK, or {"ok":true.
@@ -132,7 +144,7 @@ func (r *Reply) Map(n int) {
 }
 
 // Simple appends s as a RESP simple string.
-func (r *Reply) Simple(s string) { r.Buf = redcon.AppendString(r.Buf, s) }
+func (r *Reply) Simple(s string) { r.Buf = redcon.AppendString(r.Buf, line(s)) }
 
 // Number appends f to a JSON answer as Tile38 writes numbers that are no
 // GeoJSON: infinities and NaN by name, which is not JSON.

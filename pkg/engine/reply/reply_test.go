@@ -19,6 +19,7 @@ func TestFail(t *testing.T) {
 		{ErrKeyZero, ":0\r\n", `{"ok":false,"err":"key not found"`},
 		{&Error{JSON: "a", RESP: "NOAUTH b"}, "-NOAUTH b\r\n", `{"ok":false,"err":"a"`},
 		{InvalidArgument("x\r\ny"), "-ERR invalid argument 'x  y'\r\n", `{"ok":false,"err":"invalid argument 'x\r\ny'"`},
+		{InvalidArgument("x\t\x00\xff"), "-ERR invalid argument 'x  \xff'\r\n", `{"ok":false,"err":"invalid argument 'x\t\u0000\ufffd'"`},
 		{fmt.Errorf("while it ran: %w", ErrIDNull), "$-1\r\n", `{"ok":false,"err":"id not found"`},
 		{errors.New("plain"), "-ERR plain\r\n", `{"ok":false,"err":"plain"`},
 	} {

@@ -194,6 +194,24 @@ func TestConcurrency(t *testing.T) {
 	all.Wait()
 }
 
+// Without arguments, as in a fence, there is no ARGV; with none of them it is empty.
+func TestWhereWithoutARGV(t *testing.T) {
+	s := script.New(script.Limits{})
+	it := collection.NewPoint("p", geometry.Point{X: 1}, field.List{}, 0)
+	for _, c := range []struct {
+		args []string
+		want bool
+	}{{nil, true}, {[]string{}, false}, {[]string{"a"}, false}} {
+		keeps, err := s.Where("return ARGV == nil", false, c.args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := keeps(it, nil); got != c.want || err != nil {
+			t.Errorf("with %q there is no ARGV: %v, %v, want %v", c.args, got, err, c.want)
+		}
+	}
+}
+
 // A fence asks one function about any number of items.
 func TestWhereAgainAndAgain(t *testing.T) {
 	s := script.New(script.Limits{MaxItemMemory: 1 << 20})

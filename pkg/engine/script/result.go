@@ -36,9 +36,9 @@ func write(m *lua.Machine, v lua.Value, name string, out *reply.Reply, size int)
 	kind, text := status(v)
 	switch kind {
 	case "err":
-		out.Buf = redcon.AppendError(out.Buf, errorText(name, text))
+		out.Buf = reply.AppendError(out.Buf, errorText(name, text))
 	case "function":
-		out.Buf = redcon.AppendError(out.Buf, "ERR "+text)
+		out.Buf = reply.AppendError(out.Buf, "ERR "+text)
 	default:
 		w.resp(v, 0)
 	}
@@ -116,7 +116,7 @@ func (w *writer) resp(v lua.Value, depth int) {
 	case lua.KindTable:
 		w.respTable(v, depth)
 	default:
-		out.Buf = redcon.AppendError(out.Buf, unsupported(v))
+		out.Buf = reply.AppendError(out.Buf, unsupported(v))
 	}
 }
 
@@ -127,7 +127,7 @@ func (w *writer) respTable(v lua.Value, depth int) {
 		out.Simple(text)
 		return
 	case "err":
-		out.Buf = redcon.AppendError(out.Buf, text)
+		out.Buf = reply.AppendError(out.Buf, text)
 		return
 	}
 	isList := t.Len() > 0

@@ -13,6 +13,7 @@ import (
 )
 
 // Where returns what a WHEREEVAL, or with sha a WHEREEVALSHA, asks of an item.
+// Without args (nil) there is no ARGV, as in the fences of Tile38.
 // The function belongs to one goroutine. It asks pause, if set, every few
 // microseconds, and fails with its error.
 //
@@ -31,6 +32,9 @@ func (s *Scripts) Where(text string, sha bool, args []string) (func(it *collecti
 		return nil, err
 	}
 	w := &where{scripts: s, script: k}
+	if args != nil {
+		w.args = make([]string, 0, len(args))
+	}
 	for _, a := range args {
 		w.args = append(w.args, strings.Clone(a))
 	}
@@ -41,7 +45,7 @@ func (s *Scripts) Where(text string, sha bool, args []string) (func(it *collecti
 type where struct {
 	scripts *Scripts
 	script  *kept
-	args    []string
+	args    []string     // nil: there is no ARGV
 	m       *lua.Machine // nil: none yet, or the last one has failed
 }
 
@@ -52,7 +56,7 @@ func (w *where) keeps(it *collection.Item, pause func() error) (bool, error) {
 	}
 	m := w.m
 	err := m.Protect(pause, func() {
-		if fresh {
+		if fresh && w.args != nil {
 			m.SetGlobal("ARGV", texts(m, w.args))
 		}
 		w.globals(m, it)

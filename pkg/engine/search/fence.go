@@ -14,12 +14,15 @@ import (
 // fence is what the words FENCE, DETECT, COMMANDS, NODWELL and ROAM say. A
 // search without FENCE reads the others, but for ROAM, and does not heed them.
 type fence struct {
-	on       bool
-	implied  bool // FENCE need not be said, and may be said again
-	detect   []string
-	commands []string
-	noDwell  bool
-	roam     *Roam
+	on      bool
+	implied bool // FENCE need not be said, and may be said again
+	// definition: it is read by ParseFence. As in Tile38, its scripts have no
+	// ARGV: they run when that of the definition is gone.
+	definition bool
+	detect     []string
+	commands   []string
+	noDwell    bool
+	roam       *Roam
 }
 
 // Roam is ROAM key pattern meters [SCAN pattern]: a fence around every object
@@ -43,7 +46,8 @@ var errNoFence = reply.Plain("FENCE is not specified")
 // ParseFence compiles NEARBY, WITHIN or INTERSECTS with FENCE; args are the
 // words behind name. With implied it is the definition of a hook or a channel,
 // where FENCE is understood. Errors are those that a search answers. GET takes
-// the object as it is in st. The fence keeps nothing of args.
+// the object as it is in st. The fence keeps words of args, which must not share
+// memory with a larger buffer.
 func (l Limits) ParseFence(name string, args []string, st *collection.State, implied bool) (*Fence, error) {
 	f := &Fence{}
 	switch strings.ToLower(name) {
@@ -57,12 +61,8 @@ func (l Limits) ParseFence(name string, args []string, st *collection.State, imp
 		return nil, reply.InvalidArgument(name)
 	}
 	l.EnsureDefaults()
-	own := make([]string, len(args))
-	for i, a := range args {
-		own[i] = strings.Clone(a)
-	}
-	f.query.fence.on, f.query.fence.implied = implied, implied
-	if err := f.query.read(&l, own, st); err != nil {
+	f.query.fence = fence{on: implied, implied: implied, definition: true}
+	if err := f.query.read(&l, args, st); err != nil {
 		return nil, err
 	}
 	if !f.query.fence.on {

@@ -123,7 +123,7 @@ func TestGoingLive(t *testing.T) {
 	}
 }
 
-// TestFenceKeepsNothing: a fence outlives the buffer that its words are in.
+// TestFenceKeepsNothing: a fence outlives the slice that its words are in.
 func TestFenceKeepsNothing(t *testing.T) {
 	buf := []byte("key a* name roamkey b* :x ")
 	word := func(i int) string { return strings.Fields(string(buf))[i] }

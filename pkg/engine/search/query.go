@@ -10,6 +10,7 @@ import (
 
 	"evenkeel/pkg/engine/area"
 	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/filter"
 	"evenkeel/pkg/engine/reply"
 )
@@ -61,6 +62,7 @@ type query struct {
 	area      *area.Area // of a roaming fence: nil
 	fence     fence
 	seen      seen
+	locked    bool // a large item is not to be looked at; see command.Request
 }
 
 // seen says which options were given. Those with a number keep its word: it is
@@ -229,12 +231,17 @@ func (q *query) number(name string) *string {
 	return nil
 }
 
+func (q *query) readCursor() (err error) {
+	if q.seen.cursor != "" {
+		q.cursor, err = parseUint(q.seen.cursor, 0, math.MaxUint64)
+	}
+	return err
+}
+
 // numbers reads the words that number has kept.
 func (q *query) numbers() (err error) {
-	if q.seen.cursor != "" {
-		if q.cursor, err = parseUint(q.seen.cursor, 0, math.MaxUint64); err != nil {
-			return err
-		}
+	if err := q.readCursor(); err != nil {
+		return err
 	}
 	switch {
 	case q.seen.limit != "":
@@ -303,6 +310,11 @@ func (q *query) script(w *words, sha bool) error {
 	if q.scripts == nil {
 		return errNoScripts
 	}
+	if q.fence.definition {
+		args = nil
+	} else if args == nil {
+		args = []string{}
+	}
 	keeps, err := q.scripts.Where(text, sha, args)
 	if err != nil {
 		return err
@@ -325,6 +337,9 @@ func (q *query) parseBuffer(w *words) error {
 		return reply.InvalidArgument(word)
 	}
 	q.buffer = m
+	if m == 0 {
+		q.buffer = -1
+	}
 	return nil
 }
 
@@ -371,6 +386,9 @@ func (q *query) parseOutput(w *words) error {
 	}
 	w.rest = w.rest[1:]
 	q.output = out
+	if err := q.readCursor(); err != nil {
+		return err
+	}
 	if out == hashes {
 		n, err := w.precision()
 		q.precision = n
@@ -399,20 +417,23 @@ func (q *query) parseArea(w *words, l *Limits, st *collection.State) (err error)
 			Limits: l.Area,
 			Buffer: q.buffer,
 			Clip:   q.clip,
-			Get:    func(key, id string) (geojson.Object, error) { return get(st, key, id) },
+			Get:    func(key, id string) (geojson.Object, error) { return q.get(st, key, id) },
 		})
 	}
 	w.rest = w.rest[n:]
 	return err
 }
 
-func get(st *collection.State, key, id string) (geojson.Object, error) {
+func (q *query) get(st *collection.State, key, id string) (geojson.Object, error) {
 	it, ok := st.Get(key, id)
 	if !ok {
 		return nil, reply.ErrKeyNotFound
 	}
 	if it == nil {
 		return nil, reply.ErrIDNotFound
+	}
+	if q.locked && it.Heavy() {
+		return nil, command.ErrLong
 	}
 	return it.Object(), nil
 }

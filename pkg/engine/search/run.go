@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/geojson"
 
 	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/reply"
 )
 
@@ -21,6 +22,7 @@ type run struct {
 	err     error              // what pause said
 	metric  *metric            // of NEARBY
 	slow    bool               // pause is to be asked at every item
+	written int                // bytes, when breath last asked
 }
 
 // pauseEvery is how many items are visited between two questions to pause.
@@ -76,6 +78,16 @@ func (r *run) step() (skip, stop bool) {
 	return r.visited <= r.cursor, false
 }
 
+// tooLong says that the item is too large to be looked at under a lock, which
+// ends the walk.
+func (r *run) tooLong(it *collection.Item) bool {
+	if r.locked && it.Heavy() {
+		r.err = command.ErrLong
+		return true
+	}
+	return false
+}
+
 // pick keeps an item and says whether the walk goes on.
 func (r *run) pick(it *collection.Item) bool {
 	r.picked++
@@ -128,20 +140,21 @@ func (r *run) between(
 		return
 	}
 	pivot := lo
-	if r.desc && hi != "" {
-		pivot = hi + "\x00" // behind all items of this value
+	if r.desc {
+		pivot = hi // an item of this name is seen, too, as in Tile38
 	}
+	filtered := r.filter.Any()
 	walk(pivot, r.desc, func(it *collection.Item) bool {
 		s := name(it)
-		switch {
-		case r.desc && s < lo, !r.desc && hi != "" && s > hi:
+		if r.desc && s < lo || !r.desc && hi != "" && s >= hi {
 			return false
-		case r.desc && hi != "" && s > hi:
-			return true
 		}
 		skip, stop := r.step()
 		if skip {
 			return !stop
+		}
+		if filtered && r.tooLong(it) {
+			return false
 		}
 		if r.filter.Name(s) && r.filter.Item(it) {
 			return r.pick(it)
@@ -164,6 +177,9 @@ func (r *run) visit(c *collection.Collection, test func(geojson.Object) bool) {
 		}
 		if at == collection.Apart {
 			return true
+		}
+		if (filtered || at != collection.Inside) && r.tooLong(it) {
+			return false
 		}
 		if filtered && !(r.filter.Name(it.ID()) && r.filter.Item(it)) {
 			return true
@@ -188,11 +204,14 @@ func (r *run) nearby(c *collection.Collection) {
 		radius = r.area.Meters
 	}
 	key := m.key
-	if c.Len() <= collection.Few {
+	if c.Ordered() {
 		key = m.meters // so that what is equal in Tile38 is equal here
 	}
 	c.Nearest(m.bound, key,
 		func(it *collection.Item, _ float64) bool {
+			if r.tooLong(it) {
+				return false
+			}
 			if radius < math.Inf(1) && m.meters(it.Object()) > radius {
 				return false
 			}

@@ -20,8 +20,8 @@ type Limits struct {
 
 // Scripts compiles scripts, and finds compiled ones by their SHA-1.
 type Scripts interface {
-	// Where returns what a WHEREEVAL with these arguments asks of an item; with
-	// sha, text is a SHA-1. The function belongs to one goroutine. It asks pause,
+	// Where returns what a WHEREEVAL with these arguments asks of an item, nil
+	// for no ARGV at all; with sha, text is a SHA-1. The function belongs to one goroutine. It asks pause,
 	// if set, while it runs, and fails with its error.
 	Where(text string, sha bool, args []string) (func(it *collection.Item, pause func() error) (bool, error), error)
 }
@@ -74,6 +74,7 @@ func (l Limits) Commands() []command.Spec {
 }
 
 func (r *run) answer(l *Limits, k kind, req *command.Request, st *collection.State, out *reply.Reply) error {
+	r.locked = req.Locked
 	if err := r.parse(l, k, req.Args[1:], st); err != nil {
 		return err
 	}

@@ -11,9 +11,11 @@ import (
 const maxSparse = 16
 
 // thinner spreads what SPARSE n finds: the area's rectangle is cut into 2^n by
-// 2^n cells, and each cell gives the first item in it that fits and was not
-// given by another one. Parts without such an item are not cut any further, so
-// the work goes with the number of items found, not with that of the cells.
+// 2^n cells, and each cell gives the first item whose rectangle meets it and
+// that was not given by another one. As in Tile38, one that the filter refuses
+// has been given, and all ends at one that is not in the area. Parts without an
+// item are not cut any further, so the work goes with the number of items
+// given, not with that of the cells.
 type thinner struct {
 	*run
 	col   *collection.Collection
@@ -37,8 +39,11 @@ func (t *thinner) cell(part geometry.Rect, depth int) bool {
 		return true
 	}
 	if depth == 0 {
+		if !t.test(it.Object()) {
+			return false
+		}
 		t.given[it] = true
-		return t.pick(it)
+		return !t.filter.Name(it.ID()) || !t.filter.Item(it) || t.pick(it)
 	}
 	mid := part.Center()
 	for _, quarter := range [4]geometry.Rect{
@@ -54,17 +59,18 @@ func (t *thinner) cell(part geometry.Rect, depth int) bool {
 	return true
 }
 
-// first returns the first item in a part of the area that fits and was not
-// given yet.
+// first returns the first item in a part of the area that was not given yet.
 func (t *thinner) first(part geometry.Rect) *collection.Item {
 	var first *collection.Item
 	t.col.Search(part, func(it *collection.Item) bool {
 		if _, stop := t.step(); stop {
 			return false
 		}
+		if t.tooLong(it) {
+			return false
+		}
 		obj := it.Object()
-		if t.given[it] || !obj.Rect().IntersectsRect(part) ||
-			!t.filter.Name(it.ID()) || !t.filter.Item(it) || !t.test(obj) {
+		if t.given[it] || !obj.Rect().IntersectsRect(part) {
 			return true
 		}
 		first = it

@@ -9,6 +9,11 @@ import (
 	"evenkeel/pkg/engine/reply"
 )
 
+// maxTile is how large a vector tile may become, in bytes.
+const maxTile = 128 << 20
+
+var errTile = reply.Plain("tile is too large: use LIMIT, SPARSE, or a smaller tile")
+
 // writeTile answers a vector tile.
 func (r *run) writeTile(out *reply.Reply) error {
 	if r.output == count && !out.JSON {
@@ -18,10 +23,16 @@ func (r *run) writeTile(out *reply.Reply) error {
 	at := r.area.Tile
 	t := mvt.New(at.X, at.Y, at.Z)
 	for i, it := range r.found {
-		if err := r.breath(i); err != nil {
+		if err := r.breath(i, out); err != nil {
 			return err
 		}
+		if r.tooLong(it) {
+			return r.err
+		}
 		t.Add(it.ID(), r.object(it))
+		if t.Len() > maxTile {
+			return errTile
+		}
 	}
 	pb := t.AppendTo(nil)
 	if !out.JSON {

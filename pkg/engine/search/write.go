@@ -33,11 +33,15 @@ func (r *run) object(it *collection.Item) geojson.Object {
 	return it.Object()
 }
 
+// pauseBytes is how many bytes are written between two questions to pause.
+const pauseBytes = 1 << 20
+
 // breath asks pause while an answer is being written.
-func (r *run) breath(i int) error {
-	if i%pauseEvery != pauseEvery-1 || r.pause == nil {
+func (r *run) breath(i int, out *reply.Reply) error {
+	if r.pause == nil || i%pauseEvery != pauseEvery-1 && len(out.Buf)-r.written < pauseBytes {
 		return nil
 	}
+	r.written = len(out.Buf)
 	return r.pause()
 }
 
@@ -59,6 +63,9 @@ func (r *run) writeJSON(out *reply.Reply) error {
 		r.tail(out)
 		return nil
 	}
+	if r.output != ids && r.locked && slices.ContainsFunc(r.found, r.tooLong) {
+		return r.err
+	}
 	names := r.fieldNames()
 	if len(names) > 0 {
 		out.Member("fields")
@@ -71,7 +78,7 @@ func (r *run) writeJSON(out *reply.Reply) error {
 	out.Member(outputs[r.output])
 	out.Buf = append(out.Buf, '[')
 	for i, it := range r.found {
-		if err := r.breath(i); err != nil {
+		if err := r.breath(i, out); err != nil {
 			return err
 		}
 		if i > 0 {
@@ -96,7 +103,7 @@ func (r *run) fieldNames() []string {
 	if r.noFields || r.output == ids {
 		return nil
 	}
-	var names []string
+	var names, more []string
 	for _, it := range r.found {
 		last := 0 // behind the name before: fields come in order, too
 		it.Fields().Range(func(name string, _ field.Value) bool {
@@ -106,17 +113,30 @@ func (r *run) fieldNames() []string {
 			}
 			i, ok := slices.BinarySearch(names, name)
 			if !ok {
-				names = slices.Insert(names, i, name)
+				more = append(more, name)
+			} else {
+				i++
 			}
-			last = i + 1
+			last = i
 			return true
 		})
+		// Now and then, so that many new names cost little more than to sort them.
+		if len(more) > len(names) {
+			names, more = sorted(names, more), more[:0]
+		}
 	}
-	return names
+	return sorted(names, more)
+}
+
+// sorted returns the names of both, each once.
+func sorted(names, more []string) []string {
+	names = append(names, more...)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (r *run) itemJSON(out *reply.Reply, it *collection.Item, names []string) {
-	if r.output == ids && !r.distance {
+	if r.output == ids && (!r.distance || r.kind != nearby) {
 		out.String(it.ID())
 		return
 	}
@@ -194,6 +214,9 @@ func (r *run) writeRESP(out *reply.Reply) error {
 		out.Int(int(r.picked))
 		return nil
 	}
+	if r.output != ids && r.locked && slices.ContainsFunc(r.found, r.tooLong) {
+		return r.err
+	}
 	out.Array(2)
 	out.Buf = redcon.AppendUint(out.Buf, r.next())
 	out.Array(len(r.found))
@@ -202,7 +225,7 @@ func (r *run) writeRESP(out *reply.Reply) error {
 		if i%pauseEvery == 0 {
 			out.Buf = slices.Grow(out.Buf, idBytes(r.found[i:min(i+pauseEvery, len(r.found))]))
 		}
-		if err := r.breath(i); err != nil {
+		if err := r.breath(i, out); err != nil {
 			return err
 		}
 		scratch = r.itemRESP(out, it, scratch)
