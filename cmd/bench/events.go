@@ -145,7 +145,7 @@ func (b *bench) listen(ctx context.Context, s *server, name string, command ...s
 			c.close()
 		}
 		wg.Wait()
-		err = errors.Join(append(errs, err)...)
+		err = errors.Join(errors.Join(errs...), err)
 	}()
 	for i := range eventListeners {
 		c, err := dial(ctx, s.addr)

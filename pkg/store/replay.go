@@ -20,7 +20,6 @@ type replayer struct {
 	store   *Store
 	eng     *engine.Engine
 	out     reply.Reply
-	req     command.Request
 	live    bool   // it goes on in front of clients: fences are told
 	refused int    // commands that the engine did not accept
 	first   string // the first of them, and why
