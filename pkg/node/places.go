@@ -41,9 +41,9 @@ var errBusy = reply.Plain("too many scripts are running: try again, or raise --m
 const lookEvery = 5 * time.Millisecond
 
 // take waits until there is a place, and for no longer than one script may run;
-// done must be called when the caller's has ended. It
-// asks pause, if set, in between, and fails with its error or that of ctx. It must
-// not be called under a lock that a running script may need.
+// done must be called when the caller's has ended. It asks pause, if set, in
+// between, and fails with its error or that of ctx. It must not be called under a
+// lock that a running script may need.
 func (p *places) take(ctx context.Context, u use, pause func() error) (done func(), err error) {
 	place := p.free[u]
 	leave := func() { <-place }

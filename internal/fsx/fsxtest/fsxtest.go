@@ -1,6 +1,7 @@
 // Package fsxtest wraps a filesystem and injects faults: a disk that is full for
 // a while, writes that stop half way, syncs and renames that fail, and a process
-// that dies at a chosen operation. For tests only.
+// that dies at a chosen operation. Memory is a folder that knows what
+// a loss of power would leave. For tests only.
 package fsxtest
 
 import (
