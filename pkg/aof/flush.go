@@ -131,6 +131,9 @@ func (l *Log) flush() (bool, error) {
 	if !l.w.full && !l.take() {
 		return false, nil
 	}
+	if err := l.beforeWrite(); err != nil {
+		return false, l.failed(err)
+	}
 	if err := l.writeOut(); err != nil {
 		return false, l.failed(err)
 	}
@@ -144,6 +147,26 @@ func (l *Log) flush() (bool, error) {
 	}
 	l.reveal()
 	return true, nil
+}
+
+// BeforeWrite sets what has to be done before commands are written: f is called
+// when it is settled which ones are, and they are not written unless it
+// succeeds. So what belongs to a command can be on the disk before it, whoever
+// commits it. f may be called again for the same commands.
+func (l *Log) BeforeWrite(f func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.before = f
+}
+
+func (l *Log) beforeWrite() error {
+	l.mu.Lock()
+	f := l.before
+	l.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f()
 }
 
 // take swaps the active buffer with the written one.

@@ -86,6 +86,7 @@ type Log struct {
 	untrimmed bool      // removing old files failed
 	closing   bool      // no new commands
 	cursors   map[*cursor]struct{}
+	before    func() error // see BeforeWrite; may be nil
 	stats     counters
 
 	fastSeen atomic.Int64 // seen.Offset, for Commit's fast path

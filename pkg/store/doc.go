@@ -10,8 +10,8 @@
 //	  engine.Match       fences tell what they have to say         ┘
 //	  log.End            the batch ends in this state digest
 //	unlock
-//	events.Commit        messages of webhooks, in the same way
-//	log.Commit           group commit: write (and sync) what all have added
+//	log.Commit           group commit: write (and sync) what all have added,
+//	  events.Commit      after the messages of webhooks that belong to it
 //	reply
 //
 // A read runs under the read lock for at most ReadSlice; a longer one is begun

@@ -37,6 +37,15 @@ func (s *Store) Attach(e Events) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events = e
+	// Messages are made safe before the writes that they tell of: one too many can
+	// be told from its write, one too few would be lost for ever. The log asks for
+	// it, because a write may be committed by whoever comes next.
+	s.log.BeforeWrite(func() error {
+		if err := e.Commit(context.Background()); err != nil {
+			return fmt.Errorf("commit messages of hooks: %w", err)
+		}
+		return nil
+	})
 	e.Rebuilt(s.eng.State())
 }
 
@@ -145,17 +154,4 @@ func (s *Store) Unwatch(f *fence.Fence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.eng.Unwatch(f)
-}
-
-// commitEvents waits for the messages of the writes that are being committed.
-// They are made safe before the writes are: a message too many can be told from
-// its write, one too few would be lost for ever.
-func (s *Store) commitEvents(ctx context.Context) error {
-	if s.events == nil {
-		return nil
-	}
-	if err := s.events.Commit(ctx); err != nil {
-		return fmt.Errorf("commit messages of hooks: %w", err)
-	}
-	return nil
 }

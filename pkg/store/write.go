@@ -243,9 +243,6 @@ func (s *Store) exec(spec *command.Spec, req *command.Request, out *reply.Reply)
 // On an error the commands are carried out but may be lost by a crash; the log
 // takes no more of them until it has written these.
 func (s *Store) Commit(ctx context.Context, offset int64) error {
-	if err := s.commitEvents(ctx); err != nil {
-		return err
-	}
 	if err := s.log.Commit(ctx, offset); err != nil {
 		return fmt.Errorf("commit at offset %d: %w", offset, err)
 	}
