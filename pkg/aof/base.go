@@ -126,7 +126,8 @@ type BaseWriter struct {
 	l       *Log
 	t       *tempFile
 	m       Mark
-	gen     int // of the log's history
+	gen     int    // of the log's history
+	history string // epoch of the new history that begins with it; "": it belongs to the log's own
 	buf     []byte
 	payload int64
 	index   []indexEntry
@@ -150,6 +151,26 @@ func (l *Log) CreateBase(m Mark) (*BaseWriter, error) {
 		return nil, fmt.Errorf("create a base: %w", err)
 	}
 	return &BaseWriter{l: l, t: t, m: m, gen: gen}, nil
+}
+
+// CreateHistory begins to write the state at m of another history, epoch, which
+// Install lets the log go on with: what was in the log is gone then. Nobody
+// appends meanwhile; the caller sees to it.
+func (l *Log) CreateHistory(epoch string, m Mark) (*BaseWriter, error) {
+	if !validEpoch(epoch) || m.Offset < 0 || m.Time < 0 {
+		return nil, fmt.Errorf("create a base at offset %d, time %d of epoch %q", m.Offset, m.Time, epoch)
+	}
+	l.mu.Lock()
+	closed, gen := l.closing, l.gen
+	l.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	t, err := l.newTemp(m.Offset)
+	if err != nil {
+		return nil, fmt.Errorf("create a base: %w", err)
+	}
+	return &BaseWriter{l: l, t: t, m: m, gen: gen, history: epoch}, nil
 }
 
 // Add appends one command.
@@ -239,6 +260,9 @@ func (b *BaseWriter) install(ctx context.Context) (int64, error) {
 	if err := b.t.sync(); err != nil {
 		return 0, err
 	}
+	if b.history != "" {
+		return 0, b.l.replaceHistory(ctx, b.history, b.name)
+	}
 	// Everything before the base is written and its segments are sealed then.
 	if err := b.l.Sync(ctx); err != nil {
 		return 0, err
@@ -246,20 +270,28 @@ func (b *BaseWriter) install(ctx context.Context) (int64, error) {
 	if err := b.l.checkBoundary(b.m.Offset); err != nil {
 		return 0, err
 	}
-	size, crc := b.t.pos, b.t.crc
-	name, err := b.t.name(b.m.Offset)
-	if name == "" {
-		return 0, err
-	}
-	base := &logFile{
-		name: name, kind: kindBase, start: b.m.Offset, sealed: true, synced: true, end: b.m, digestKnown: true,
-		payload: b.payload, size: size, visible: size, crc: crc, index: b.index,
-	}
+	base, err := b.name()
 	if err == nil {
 		return b.l.swapBase(base, b.gen)
 	}
-	b.l.disown(name)
+	if base != nil {
+		b.l.disown(base.name)
+	}
 	return 0, err
+}
+
+// name gives the file its name. There may be a base beside an error: the name is
+// taken then.
+func (b *BaseWriter) name() (*logFile, error) {
+	size, crc := b.t.pos, b.t.crc
+	name, err := b.t.name(b.m.Offset)
+	if name == "" {
+		return nil, err
+	}
+	return &logFile{
+		name: name, kind: kindBase, start: b.m.Offset, sealed: true, synced: true, end: b.m, digestKnown: true,
+		payload: b.payload, size: size, visible: size, crc: crc, index: b.index,
+	}, err
 }
 
 // swapBase changes over to base; when that fails its file is disowned. Trouble

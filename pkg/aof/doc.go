@@ -15,6 +15,7 @@
 //	base-<offset>.aof     the state at <offset>
 //	seg-<offset>.aof      the commands since; the last one is being written
 //	appendonly.aof        a plain Tile38 file, adopted as the base it is
+//	lost-<epoch>.aof      commands that the log gave up to follow another history
 //	*.cut-<position>      what was cut off a file at that file position
 //	*.tmp                 not finished; removed at the next Open
 //	LOCK                  flocked while a process has the log open

@@ -57,7 +57,7 @@ type Log struct {
 	mu       sync.Mutex
 	onDisk   map[string]bool // obsolete names that MANIFEST lists: not for new files
 	epoch    string
-	previous []previousEpoch
+	previous []Fork
 	base     *logFile   // nil: the log begins at offset 0
 	segs     []*logFile // in order; the last is written, the others are sealed
 	gen      int        // counts replaced histories
@@ -321,7 +321,7 @@ func (l *Log) manifestLocked(base *logFile, segs []*logFile, obsolete []string) 
 		Obsolete: obsolete,
 	}
 	if m.Previous == nil {
-		m.Previous = []previousEpoch{}
+		m.Previous = []Fork{}
 	}
 	placed := base == nil
 	for _, s := range segs {

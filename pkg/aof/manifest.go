@@ -36,7 +36,7 @@ type manifest struct {
 	Version int    `json:"version"`
 	Epoch   string `json:"epoch"`
 	// Previous are the histories that this one continues, oldest first.
-	Previous []previousEpoch `json:"previous"`
+	Previous []Fork `json:"previous"`
 	// Files are what the log consists of: the backlog's segments, the base, the
 	// segments since. Segments that continue the last one may follow on disk.
 	Files []manifestFile `json:"files"`
@@ -46,12 +46,6 @@ type manifest struct {
 	// Checksum is the CRC-32C of the manifest without it. A person who edits the
 	// file takes the line out.
 	Checksum string `json:"crc32c,omitempty"`
-}
-
-// previousEpoch is a history that the current one agrees with up to Offset.
-type previousEpoch struct {
-	Epoch  string `json:"epoch"`
-	Offset int64  `json:"offset"`
 }
 
 // manifestFile describes one file. End, Size and Checksum are there when the
@@ -123,6 +117,7 @@ func (m *manifest) check() error {
 	if !validEpoch(m.Epoch) {
 		errs = append(errs, fmt.Errorf("epoch %q: want 40 hexadecimal digits", m.Epoch))
 	}
+	errs = append(errs, checkForks(m.Previous))
 	bases := 0
 	for i := range m.Files {
 		f := &m.Files[i]

@@ -1,8 +1,6 @@
 package aof
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -151,11 +149,10 @@ func (op *opening) decideWithout() error {
 				Reason: "it is missing, but there is " + e.Name()}
 		}
 	}
-	var id [20]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return fmt.Errorf("make an epoch: %w", err)
+	var err error
+	if l.epoch, err = NewEpochID(); err != nil {
+		return err
 	}
-	l.epoch = hex.EncodeToString(id[:])
 	op.rewrite = true
 	op.leftovers()
 	if adopt {
@@ -305,6 +302,9 @@ func isTemp(name string) bool {
 		whole = whole[:at]
 		_, ok := parseName(whole)
 		return ok
+	}
+	if strings.HasPrefix(whole, lostName) {
+		return true
 	}
 	n, ok := parseName(whole)
 	return whole == manifestName || ok && n.kind != kindAdopted

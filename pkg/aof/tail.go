@@ -44,11 +44,12 @@ type Tail struct{ c *cursor }
 // Tail starts to read behind p. d is the digest that the caller has there: where
 // the log had another one the histories differ, and the error is ErrDiverged;
 // ErrEpoch and ErrGone tell of a history or an offset that the log does not have.
+// The position may also be one of an epoch that the log's own goes on from.
 func (l *Log) Tail(p Position, d Digest) (*Tail, error) {
 	l.mu.Lock()
-	epoch := l.epoch
+	epoch, agrees := l.epoch, l.agreesLocked(p)
 	l.mu.Unlock()
-	if p.Epoch != epoch {
+	if !agrees {
 		return nil, fmt.Errorf("tail from %v: %w, which is %s", p, ErrEpoch, epoch)
 	}
 	c, err := l.register(p.Offset)

@@ -247,6 +247,13 @@ func (r *Receiver) install(ctx context.Context) error {
 			return err
 		}
 	}
+	return l.replaceHistory(ctx, r.epoch, r.base)
+}
+
+// replaceHistory changes over to the history epoch, which begins with the base
+// that name gives its name to; nil: at offset 0. After an error the log is as it
+// was before.
+func (l *Log) replaceHistory(ctx context.Context, epoch string, name func() (*logFile, error)) error {
 	if err := l.takeTurn(ctx); err != nil {
 		return err
 	}
@@ -255,21 +262,18 @@ func (r *Receiver) install(ctx context.Context) error {
 	defer l.syncMu.Unlock()
 	l.manifestMu.Lock()
 	defer l.manifestMu.Unlock()
-	base, err := r.base()
+	base, err := name()
+	var obsolete []string
+	if err == nil {
+		obsolete, err = l.swapHistory(epoch, base)
+	}
 	if err != nil {
 		if base != nil {
 			l.disown(base.name)
 		}
 		return err
 	}
-	obsolete, err := r.swap(base)
-	if err != nil {
-		if base != nil {
-			l.disown(base.name)
-		}
-		return err
-	}
-	handles := l.restart(r.epoch, base, obsolete)
+	handles := l.restart(epoch, base, obsolete)
 	var errs []error
 	for _, h := range handles {
 		errs = append(errs, h.f.Close())
@@ -300,9 +304,9 @@ func (r *Receiver) base() (*logFile, error) {
 	}, err
 }
 
-// swap writes the manifest of the new history, which calls all else obsolete.
-func (r *Receiver) swap(base *logFile) (obsolete []string, err error) {
-	l := r.l
+// swapHistory writes the manifest of the new history, which calls all else
+// obsolete.
+func (l *Log) swapHistory(epoch string, base *logFile) (obsolete []string, err error) {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -317,7 +321,7 @@ func (r *Receiver) swap(base *logFile) (obsolete []string, err error) {
 	}
 	m := l.manifestLocked(base, nil, obsolete)
 	l.mu.Unlock()
-	m.Epoch, m.Previous = r.epoch, []previousEpoch{}
+	m.Epoch, m.Previous = epoch, []Fork{}
 	return obsolete, l.writeManifest(m)
 }
 
