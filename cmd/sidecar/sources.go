@@ -30,7 +30,7 @@ func (s *sidecar) makeMetrics() error {
 		},
 		Commands: s.node.CommandNames(),
 		FollowerStates: []string{
-			string(replication.Connecting), string(replication.FullResync),
+			string(replication.Connecting), string(replication.FullResync), string(replication.RangeResync),
 			string(replication.CatchingUp), string(replication.Streaming),
 		},
 		MaxCollectionLabels: s.cfg.maxLabels,
@@ -77,7 +77,8 @@ func (s *sidecar) replicationSource() metrics.Replication {
 	r.LagBytes, r.Lag = st.LagBytes, lagDuration(st.LagSeconds)
 	r.DigestEqual = st.DigestEqual
 	r.Received, r.Reconnects = uint64(st.BytesReceived), uint64(st.Reconnects)
-	r.Continued, r.FullResyncs, r.Divergences = uint64(st.ContinueResyncs), uint64(st.FullResyncs), uint64(st.Divergences)
+	r.Continued, r.RangeResyncs, r.FullResyncs = uint64(st.ContinueResyncs), uint64(st.RangeResyncs), uint64(st.FullResyncs)
+	r.Divergences = uint64(st.Divergences)
 	return r
 }
 

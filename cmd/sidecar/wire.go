@@ -156,7 +156,10 @@ func (s *sidecar) assemble() error {
 		return err
 	}
 	id := s.settings.ServerID()
-	if s.leader, err = leader.New(leader.Options{Log: s.log, ID: id, Logger: s.logger}); err != nil {
+	if s.leader, err = leader.New(leader.Options{
+		Log: s.log, ID: id, Logger: s.logger,
+		Snapshot: func(ctx context.Context) (leader.Snapshot, error) { return s.store.RangeSnapshot(ctx) },
+	}); err != nil {
 		return err
 	}
 	if s.hub, err = pubsub.NewHub(s.cfg.hub); err != nil {

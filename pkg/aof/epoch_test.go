@@ -1,6 +1,7 @@
 package aof
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -154,7 +155,7 @@ func TestCreateHistory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := string(command(set(7)...)) + string(command(set(8)...)); string(c.base) != want || string(c.log) != string(command(set(4)...)) {
+		if want := string(command(set(7)...)) + string(command(set(8)...)); string(c.base) != want || !bytes.Equal(c.log, command(set(4)...)) {
 			t.Errorf("base %q, log %q", c.base, c.log)
 		}
 		closeLog(t, l)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"evenkeel/pkg/aof"
 	"evenkeel/pkg/replication"
 )
 
@@ -71,11 +72,25 @@ func (f *Follower) handshake(l *link) (replication.Answer, error) {
 	switch {
 	case a.LeaderID != "" && a.LeaderID == f.opt.ID:
 		return a, replication.ErrSelf
-	case !a.Full && (a.Epoch != hello.Position.Epoch || a.Start.Offset != hello.Position.Offset):
+	case a.Kind == replication.Ranges && hello.Objects == 0:
+		return a, fmt.Errorf("%w: the leader sends ranges, which were not asked for", replication.ErrProtocol)
+	case a.Kind == replication.Continue && !continues(a, hello.Position):
 		return a, fmt.Errorf("%w: asked for epoch %s offset %d, the leader continues epoch %s offset %d",
 			replication.ErrProtocol, hello.Position.Epoch, hello.Position.Offset, a.Epoch, a.Start.Offset)
 	}
 	return a, nil
+}
+
+// continues says whether a CONTINUE goes on from pos: in the same epoch, or in
+// one whose history is the same up to there.
+func continues(a replication.Answer, pos aof.Position) bool {
+	if a.Start.Offset != pos.Offset {
+		return false
+	}
+	if len(a.Forks) > 0 && a.Forks[0].Epoch == pos.Epoch {
+		return pos.Offset <= a.Forks[0].Offset
+	}
+	return a.Epoch == pos.Epoch
 }
 
 // hello is what we ask for: to go on, or everything.
@@ -88,6 +103,9 @@ func (f *Follower) hello() replication.Hello {
 	}
 	if !f.needFull {
 		h.Position, h.Digest = f.opt.Store.Position()
+	}
+	if f.opt.Ranges != nil && !f.noRanges {
+		h.Objects = f.opt.Ranges.Objects()
 	}
 	return h
 }

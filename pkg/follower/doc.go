@@ -6,6 +6,7 @@
 //	follower.go  the loop around connections, Status, Ready
 //	connect.go   dial, AUTH, REPLICATE, the answer
 //	stream.go    base, batches, heartbeats, acknowledgements
+//	ranges.go    what differs from the leader's state
 //	event.go     what is told as it happens
 //
 // Invariants:
@@ -13,8 +14,9 @@
 //   - The store gets whole, verified batches, in order, without a gap, as the
 //     leader's log has them.
 //   - A digest that differs from the leader's is reported, makes the follower
-//     not ready, and leads to a full resync; nothing else takes it back.
-//   - A full resync that fails leaves the old state in force.
+//     not ready, and leads to a resync; nothing else takes it back.
+//   - A full resync that fails leaves the old state in force; a range resync that
+//     fails leaves it between the two, without a position, and is gone on with.
 //   - Everything that Run starts has ended when it returns.
 //
 // The package may touch the connections that Options.Dial makes and the store.

@@ -11,23 +11,26 @@ type EventKind string
 
 // What a follower tells.
 const (
-	EventContinue EventKind = "continue"  // the leader streams from where we were
-	EventFull     EventKind = "full"      // a full resync begins; Bytes is its size
-	EventFullDone EventKind = "full-done" // the base is in force; Bytes is its size
-	EventCaughtUp EventKind = "caught-up" // reached what the leader had when it answered
-	EventDiverged EventKind = "diverged"  // our state is not the leader's
-	EventLost     EventKind = "lost"      // the connection, or the attempt, failed: Err
+	EventContinue   EventKind = "continue"    // the leader streams from where we were
+	EventFull       EventKind = "full"        // a full resync begins; Bytes is its size
+	EventFullDone   EventKind = "full-done"   // the base is in force; Bytes is its size
+	EventRanges     EventKind = "ranges"      // a range resync begins; Objects is how many are compared
+	EventRangesDone EventKind = "ranges-done" // it is in force; Objects is how many came or went
+	EventCaughtUp   EventKind = "caught-up"   // reached what the leader had when it answered
+	EventDiverged   EventKind = "diverged"    // our state is not the leader's
+	EventLost       EventKind = "lost"        // the connection, or the attempt, failed: Err
 )
 
 // Event is something that happened.
 type Event struct {
-	Kind   EventKind
-	At     time.Time
-	Leader string // address
-	Epoch  string
-	Offset int64 // where our log ended
-	Bytes  int64
-	Err    error
+	Kind    EventKind
+	At      time.Time
+	Leader  string // address
+	Epoch   string
+	Offset  int64 // where our log ended
+	Bytes   int64
+	Objects int64
+	Err     error
 }
 
 // emit fills e in and tells it.
@@ -50,6 +53,9 @@ func (f *Follower) emit(ctx context.Context, e Event) {
 	attrs := []any{"leader", e.Leader, "epoch", e.Epoch, "offset", e.Offset}
 	if e.Bytes > 0 {
 		attrs = append(attrs, "bytes", e.Bytes)
+	}
+	if e.Kind == EventRanges || e.Kind == EventRangesDone {
+		attrs = append(attrs, "objects", e.Objects)
 	}
 	if e.Err != nil {
 		attrs = append(attrs, "error", e.Err)

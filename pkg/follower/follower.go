@@ -22,6 +22,7 @@ type Follower struct {
 
 	// What follows belongs to Run.
 	needFull bool   // our state is known to be wrong: do not continue from it
+	noRanges bool   // a range resync did not mend it
 	lastLost string // the error that was logged last
 }
 

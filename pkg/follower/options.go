@@ -27,6 +27,9 @@ type Store interface {
 	// valid until it returns. If the digest is not b.Digest then, the error is
 	// ErrDiverged.
 	ApplyBatch(ctx context.Context, b aof.Batch) error
+	// JoinEpoch lets our log go on as part of the history epoch; forks lead there
+	// from our own epoch.
+	JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) error
 	// Reset takes a base, size raw bytes from r, verifies it and puts it in the
 	// place of the log and the state, at m. An error leaves the old ones in force.
 	Reset(ctx context.Context, epoch string, m aof.Mark, size int64, r io.Reader) error
@@ -47,6 +50,9 @@ type Options struct {
 	IPAddress string
 	// Store takes the log. Required.
 	Store Store
+	// Ranges is the store, if it can take a range resync. nil: it can not, and
+	// takes the leader's whole base.
+	Ranges Ranges
 	// Synced returns the offset up to which the store's log is on disk, told to
 	// the leader. Default: not known, 0 is told.
 	Synced func() int64

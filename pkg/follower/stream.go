@@ -41,17 +41,34 @@ func (f *Follower) session(ctx context.Context) error {
 
 // follow takes what was granted. It never returns nil.
 func (f *Follower) follow(ctx context.Context, l *link, a replication.Answer, caughtUp chan<- struct{}) error {
-	if a.Full {
+	switch a.Kind {
+	case replication.Full:
 		if err := f.takeBase(ctx, l, a); err != nil {
 			return fmt.Errorf("full resync from leader %s: %w", f.opt.Leader, err)
 		}
-	} else {
+	case replication.Ranges:
+		if err := f.takeRanges(ctx, l, a); err != nil {
+			return fmt.Errorf("range resync from leader %s: %w", f.opt.Leader, err)
+		}
+	default:
+		if err := f.join(ctx, a); err != nil {
+			return fmt.Errorf("continue from leader %s: %w", f.opt.Leader, err)
+		}
 		f.emit(ctx, Event{Kind: EventContinue})
 	}
 	if err := f.takeLog(ctx, l, caughtUp); err != nil {
 		return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
 	}
 	return nil
+}
+
+// join takes up the leader's epoch, if it is another than ours.
+func (f *Follower) join(ctx context.Context, a replication.Answer) error {
+	pos, _ := f.opt.Store.Position()
+	if pos.Epoch == a.Epoch {
+		return nil
+	}
+	return f.opt.Store.JoinEpoch(ctx, a.Epoch, a.Forks)
 }
 
 // takeBase has the store take the base, all of it and nothing behind it.
@@ -69,7 +86,7 @@ func (f *Follower) takeBase(ctx context.Context, l *link, a replication.Answer) 
 		return fmt.Errorf("%w: the store is at %s %d after a base of %s %d",
 			replication.ErrProtocol, pos.Epoch, pos.Offset, want.Epoch, want.Offset)
 	}
-	f.needFull = false
+	f.needFull, f.noRanges = false, false
 	f.progress(func(p *replication.Progress) { p.Installed(a.Epoch, a.Start) })
 	f.emit(ctx, Event{Kind: EventFullDone, Bytes: a.Size})
 	return nil
@@ -89,7 +106,7 @@ func (b *baseReader) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
-	b.f.progress(func(p *replication.Progress) { p.BaseReceived(int64(n)) })
+	b.f.progress(func(p *replication.Progress) { p.Resynced(int64(n)) })
 	if err == io.EOF && b.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}

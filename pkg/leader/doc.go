@@ -3,7 +3,8 @@
 // sends a base if one is needed, and then the log, until the follower goes.
 //
 //	leader.go  the followers, what is known of them, limits, the end
-//	plan.go    continue, or base and log?
+//	plan.go    continue, or what differs, or the base?
+//	ranges.go  what differs from a snapshot
 //	stream.go  one follower: send, heartbeats, acknowledgements
 //
 // Invariants:

@@ -45,7 +45,7 @@ type FollowerStat struct {
 	Addr          string // remote address, host:port
 	ListeningPort int    // where clients reach it; 0 if it did not say
 	IPAddress     string // the same; empty: the host of Addr
-	FullResync    bool   // a base is being sent
+	FullResync    bool   // a base, or what differs from a snapshot, is being sent
 	Since         time.Time
 
 	SentOffset int64 // end of the last batch that was sent
@@ -60,10 +60,11 @@ type FollowerStat struct {
 type Stats struct {
 	Followers int // connected now
 	Continues int64
+	Ranges    int64
 	Fulls     int64
 	Refused   int64
 	BytesSent int64
-	BaseBytes int64 // part of BytesSent
+	BaseBytes int64 // part of BytesSent: bases, and what range resyncs sent
 	Ended     map[Reason]int64
 }
 
@@ -143,12 +144,15 @@ func (l *Leader) enter(s *stream, cancel context.CancelCauseFunc) error {
 }
 
 // granted counts an answer.
-func (l *Leader) granted(full bool) {
+func (l *Leader) granted(kind replication.Kind) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if full {
+	switch kind {
+	case replication.Full:
 		l.stats.Fulls++
-	} else {
+	case replication.Ranges:
+		l.stats.Ranges++
+	default:
 		l.stats.Continues++
 	}
 }

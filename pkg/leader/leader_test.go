@@ -147,7 +147,7 @@ func TestContinue(t *testing.T) {
 	pos := s.node.Log.Position()
 	c := s.connect(context.Background(), h)
 	a := c.answer()
-	if a.Full || a.Epoch != pos.Epoch || a.Start.Offset != h.Position.Offset || a.End != pos.Offset || a.LeaderID != "L" || a.Now == 0 {
+	if a.Kind != replication.Continue || a.Epoch != pos.Epoch || a.Start.Offset != h.Position.Offset || a.End != pos.Offset || a.LeaderID != "L" || a.Now == 0 {
 		t.Fatalf("answer %+v", a)
 	}
 	frames := replication.NewBatchReader(c.r, a.Start.Offset, 0)
@@ -210,7 +210,7 @@ func TestFull(t *testing.T) {
 			fulls := s.leader.Stats().Fulls
 			c := s.connect(context.Background(), h)
 			a := c.answer()
-			if !a.Full || a.Size <= 0 || a.Start.Offset != 270 || a.Start.Time == 0 || a.Epoch != good.Position.Epoch {
+			if a.Kind != replication.Full || a.Size <= 0 || a.Start.Offset != 270 || a.Start.Time == 0 || a.Epoch != good.Position.Epoch {
 				t.Fatalf("answer %+v", a)
 			}
 			base := make([]byte, a.Size)

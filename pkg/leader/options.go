@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,12 +21,19 @@ type Log interface {
 	Tail(pos aof.Position, d aof.Digest) (*aof.Tail, error)
 	// OpenBase opens the newest base.
 	OpenBase() (*aof.BaseReader, error)
+	// Forks are the histories that the log's own one goes on from.
+	Forks() []aof.Fork
+	// ForkOf returns up to where the log agrees with the history epoch.
+	ForkOf(epoch string) (offset int64, ok bool)
 }
 
 // Options configure a Leader.
 type Options struct {
 	// Log is what is served. Required.
 	Log Log
+	// Snapshot returns the state of now, whose position is in the log when it
+	// returns. nil: a follower that cannot continue gets the whole base.
+	Snapshot func(ctx context.Context) (Snapshot, error)
 	// ID is this server's id, so that it can refuse to be followed by itself.
 	// Empty: it cannot.
 	ID string

@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -12,24 +13,43 @@ import (
 // the log behind the one before.
 const baseTries = 5
 
-// plan is what a follower is going to get: base, if it is not nil, then tail.
+// plan is what a follower is going to get: base, or what differs from snap, if
+// one of them is not nil, then tail.
 type plan struct {
 	epoch string
-	start aof.Mark // where the tail begins; of a continued log the offset alone
+	forks []aof.Fork // from the follower's epoch on, if the log knows it and epoch is another
+	start aof.Mark   // where the tail begins; of a continued log the offset alone
 	base  *aof.BaseReader
+	snap  Snapshot
 	tail  *aof.Tail
 }
 
 // makePlan continues where the follower is when the log still has that and both
-// agree on it, and else starts from the base.
-func makePlan(log Log, hello replication.Hello) (*plan, error) {
+// agree on it. Otherwise the follower gets what differs from its state, or
+// everything, if it has too little for that.
+func makePlan(ctx context.Context, opt Options, hello replication.Hello) (*plan, error) {
+	log := opt.Log
+	forks := forksFrom(log, hello.Position.Epoch)
 	if !hello.WantsFull() {
 		tail, err := log.Tail(hello.Position, hello.Digest)
 		if err == nil {
-			return &plan{epoch: hello.Position.Epoch, start: aof.Mark{Offset: hello.Position.Offset}, tail: tail}, nil
+			return &plan{epoch: log.Position().Epoch, forks: forks, start: aof.Mark{Offset: hello.Position.Offset}, tail: tail}, nil
 		}
 		if !errors.Is(err, aof.ErrEpoch) && !errors.Is(err, aof.ErrGone) && !errors.Is(err, aof.ErrDiverged) {
 			return nil, fmt.Errorf("tail from %s %d: %w", hello.Position.Epoch, hello.Position.Offset, err)
+		}
+	}
+	if opt.Snapshot != nil && hello.Objects > 0 {
+		p, err := planRanges(ctx, opt)
+		if err != nil {
+			return nil, err
+		}
+		if !preferFull(hello.Objects, p.snap.Objects()) {
+			p.forks = partFrom(log, hello.Position, forks)
+			return p, nil
+		}
+		if err := p.close(); err != nil {
+			return nil, err
 		}
 	}
 	for try := 1; ; try++ {
@@ -38,6 +58,31 @@ func makePlan(log Log, hello replication.Hello) (*plan, error) {
 			return p, err
 		}
 	}
+}
+
+// forksFrom returns the forks of the log's history from epoch on, the newest
+// that an answer can name; none if epoch is the log's own.
+func forksFrom(log Log, epoch string) []aof.Fork {
+	forks := log.Forks()
+	for i := len(forks) - 1; i >= 0; i-- {
+		if forks[i].Epoch == epoch && log.Position().Epoch != epoch {
+			return forks[i:]
+		}
+	}
+	return nil
+}
+
+// partFrom returns the fork behind which a follower at pos has what is not in
+// the log: that of its own epoch. A follower of the log's own epoch that is beyond
+// its end has what the leader has lost.
+func partFrom(log Log, pos aof.Position, forks []aof.Fork) []aof.Fork {
+	if len(forks) > 0 {
+		return forks[:1]
+	}
+	if end, ok := log.ForkOf(pos.Epoch); ok && end < pos.Offset {
+		return []aof.Fork{{Epoch: pos.Epoch, Offset: end}}
+	}
+	return nil
 }
 
 // planFull opens the base and the tail behind it before a byte is sent, so that
@@ -53,6 +98,17 @@ func planFull(log Log) (*plan, error) {
 		return nil, errors.Join(fmt.Errorf("tail behind the base at offset %d: %w", pos.Offset, err), base.Close())
 	}
 	return &plan{epoch: pos.Epoch, start: m, base: base, tail: tail}, nil
+}
+
+// kind says what is granted.
+func (p *plan) kind() replication.Kind {
+	switch {
+	case p.base != nil:
+		return replication.Full
+	case p.snap != nil:
+		return replication.Ranges
+	}
+	return replication.Continue
 }
 
 // closeBase gives the base's file up before the stream ends.

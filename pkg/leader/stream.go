@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +25,8 @@ const (
 	baseBuffer = 256 << 10
 	// maxAckBytes and maxAckArgs bound a command that a follower sends while it
 	// streams; more than an acknowledgement needs, for later versions.
-	maxAckBytes = 4 << 10
-	maxAckArgs  = 32
+	maxAckBytes = 16 << 10
+	maxAckArgs  = replication.WindowRanges + 1
 )
 
 // errLog marks errors of the log, as against those of the connection.
@@ -43,6 +45,8 @@ type stream struct {
 	since time.Time
 	line  []byte // buffer for heartbeats
 
+	said chan []string // what the follower says during a range resync
+
 	full       atomic.Bool
 	sent       atomic.Int64 // bytes, all
 	base       atomic.Int64 // bytes of a base
@@ -53,7 +57,7 @@ type stream struct {
 }
 
 func newStream(opt Options, conn net.Conn, hello replication.Hello) *stream {
-	s := &stream{opt: opt, conn: conn, hello: hello, since: opt.Now()}
+	s := &stream{opt: opt, conn: conn, hello: hello, since: opt.Now(), said: make(chan []string)}
 	if a := conn.RemoteAddr(); a != nil {
 		s.addr = a.String()
 	}
@@ -87,11 +91,11 @@ func (s *stream) refuse(err error) {
 
 // serve answers and sends until the follower, the log or ctx ends; the error
 // says which. cancel ends ctx.
-func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io.Reader, granted func(full bool)) error {
+func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io.Reader, granted func(replication.Kind)) error {
 	// Closing the connection is what ends a blocked read or write.
 	unhook := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer unhook()
-	p, err := makePlan(s.opt.Log, s.hello)
+	p, err := makePlan(ctx, s.opt, s.hello)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errLog, err)
 		s.refuse(err)
@@ -102,12 +106,12 @@ func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io
 			s.opt.Logger.Warn("close the log of a follower", "follower", s.addr, "error", err)
 		}
 	}()
-	granted(p.base != nil)
+	granted(p.kind())
 
 	acks := make(chan struct{})
 	go func() {
 		defer close(acks)
-		cancel(s.readAcks(r))
+		cancel(s.readAcks(ctx, r, p.snap != nil))
 	}()
 	err = s.send(ctx, p)
 	cancel(err) // what ended ctx first stays its cause
@@ -120,32 +124,43 @@ func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io
 func (s *stream) send(ctx context.Context, p *plan) error {
 	s.sentOffset.Store(p.start.Offset)
 	s.acked.Store(s.hello.Position.Offset)
-	if p.base != nil {
+	if p.kind() != replication.Continue {
 		s.acked.Store(0)
 		s.full.Store(true)
 	}
 	if err := s.write(s.answer(p).Append(nil)); err != nil {
 		return err
 	}
-	if p.base != nil {
-		if err := s.sendBase(p); err != nil {
-			return err
-		}
-		s.full.Store(false)
+	var err error
+	switch p.kind() {
+	case replication.Full:
+		err = s.sendBase(p)
+	case replication.Ranges:
+		err = s.sendRanges(ctx, p.snap)
+		p.snap = nil // which keeps alive what was overwritten
 	}
+	if err != nil {
+		return err
+	}
+	s.full.Store(false)
 	return s.sendLog(ctx, p.tail)
 }
 
 func (s *stream) answer(p *plan) replication.Answer {
 	a := replication.Answer{
+		Kind:     p.kind(),
+		Forks:    p.forks,
 		Epoch:    p.epoch,
 		Start:    p.start,
 		End:      max(p.start.Offset, s.opt.Log.Written().Offset),
 		Now:      s.opt.Now().UnixMilli(),
 		LeaderID: s.opt.ID,
 	}
-	if p.base != nil {
-		a.Full, a.Size = true, p.base.Size()
+	switch a.Kind {
+	case replication.Full:
+		a.Size = p.base.Size()
+	case replication.Ranges:
+		a.Size = p.snap.Objects()
 	}
 	return a
 }
@@ -231,8 +246,9 @@ func (s *stream) write(b []byte) error {
 	return nil
 }
 
-// readAcks takes what the follower says until it ends. It never returns nil.
-func (s *stream) readAcks(r io.Reader) error {
+// readAcks takes what the follower says until it ends; answers of a range resync
+// go to hear. It never returns nil.
+func (s *stream) readAcks(ctx context.Context, r io.Reader, ranges bool) error {
 	cmds := resp.NewReader(r, resp.Limits{
 		MaxArgs: maxAckArgs, MaxBulk: maxAckBytes, MaxInline: maxAckBytes, MaxCommand: maxAckBytes,
 	})
@@ -252,6 +268,14 @@ func (s *stream) readAcks(r io.Reader) error {
 				return fmt.Errorf("%w: %w", replication.ErrProtocol, err)
 			}
 			return fmt.Errorf("read: %w", err)
+		}
+		if ranges && !strings.EqualFold(cmd.Args[0], "REPLCONF") {
+			select {
+			case s.said <- slices.Clone(cmd.Args):
+				continue
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 		ack, ok, err := replication.ParseReplconf(cmd.Args)
 		if err != nil {

@@ -260,6 +260,7 @@ func (e *evenkeel) collectReplication(out sink, r Replication) {
 	out.counter(e.received, r.Received)
 	out.counter(e.reconnects, r.Reconnects)
 	out.counter(e.resyncs, r.Continued, "continue")
+	out.counter(e.resyncs, r.RangeResyncs, "ranges")
 	out.counter(e.resyncs, r.FullResyncs, "full")
 	out.counter(e.divergences, r.Divergences)
 }

@@ -67,7 +67,7 @@ func fullSources() Sources {
 		},
 		Replication: func() Replication {
 			return Replication{Follower: true, State: "streaming", Following: "10.0.0.1:9851", CaughtUp: true, CaughtUpOnce: true,
-				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, FullResyncs: 1, Divergences: 4,
+				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, RangeResyncs: 5, FullResyncs: 1, Divergences: 4,
 				Leading: Leading{Followers: 1, MaxLagBytes: 5, Sent: 99}}
 		},
 		Compaction: func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
@@ -159,6 +159,7 @@ func TestValues(t *testing.T) {
 		`evenkeel_replication_lag_seconds`:                                    1.5,
 		`evenkeel_replication_digest_equal`:                                   1,
 		`evenkeel_replication_resyncs_total{kind="full"}`:                     1,
+		`evenkeel_replication_resyncs_total{kind="ranges"}`:                   5,
 		`evenkeel_connections`:                                                3,
 		`evenkeel_connections_rejected_total{reason="limit"}`:                 4,
 		`evenkeel_listeners`:                                                  2,

@@ -53,6 +53,7 @@ type Replication struct {
 	Received     uint64 // bytes from leaders
 	Reconnects   uint64
 	Continued    uint64 // resyncs that went on at our offset
+	RangeResyncs uint64 // resyncs that sent what differed
 	FullResyncs  uint64 // resyncs that sent a snapshot
 	Divergences  uint64 // digests that differed
 

@@ -119,10 +119,11 @@ func (c *call) role() error {
 
 // linkStates are the words of ROLE for what a follower is doing.
 var linkStates = map[replication.State]string{
-	replication.Connecting: "connect",
-	replication.FullResync: "sync",
-	replication.CatchingUp: "sync",
-	replication.Streaming:  "connected",
+	replication.Connecting:  "connect",
+	replication.FullResync:  "sync",
+	replication.RangeResync: "sync",
+	replication.CatchingUp:  "sync",
+	replication.Streaming:   "connected",
 }
 
 func (c *call) roleFollower(st *replication.Status, offset int64) {

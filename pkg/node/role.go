@@ -94,6 +94,12 @@ func (r *role) follow(host string, port int) error {
 		return nil // as Tile38: nothing changes
 	}
 	r.stop()
+	if addr == "" {
+		// What is written from now on belongs to a history of its own.
+		if err := r.node.opt.Store.BeginEpoch(context.Background()); err != nil {
+			return r.remain(err)
+		}
+	}
 	r.mu.Lock()
 	r.addr = addr
 	r.mu.Unlock()
@@ -102,6 +108,19 @@ func (r *role) follow(host string, port int) error {
 		r.start(fol)
 	}
 	return nil
+}
+
+// remain takes a promotion back that failed with cause. The change lock is held.
+func (r *role) remain(cause error) error {
+	addr := r.leader()
+	host, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(port)
+	err := r.node.opt.Settings.SetFollow(host, n)
+	fol, ferr := r.newFollower(addr)
+	if ferr == nil {
+		r.start(fol)
+	}
+	return fmt.Errorf("cannot become a leader: %w", errors.Join(cause, err, ferr))
 }
 
 // readOnly switches READONLY.
@@ -127,6 +146,11 @@ func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 	return err
 }
 
+// BeginResync begins a range resync.
+func (r replica) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost int64) (follower.Resync, error) {
+	return r.Store.BeginResync(ctx, epoch, m, lost)
+}
+
 // newFollower makes a follower of addr, which does not run yet.
 func (r *role) newFollower(addr string) (*follower.Follower, error) {
 	opt := r.node.opt
@@ -137,6 +161,7 @@ func (r *role) newFollower(addr string) (*follower.Follower, error) {
 		ListeningPort: r.node.announcedPort(),
 		IPAddress:     r.node.announcedIP(),
 		Store:         replica{opt.Store},
+		Ranges:        replica{opt.Store},
 		Synced:        func() int64 { return opt.Log.Stats().Synced },
 		MaxLag:        opt.MaxLag,
 		Logger:        opt.Logger,

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,21 +16,25 @@ const MaxLine = 1024
 // Answer is what a leader grants:
 //
 //	+CONTINUE <epoch> <offset> [NAME value …]
+//	+RANGES <epoch> <offset> <time> <digest> <objects> [NAME value …]
 //	+FULL <epoch> <offset> <time> <digest> <size> [NAME value …]
 //
-// with the pairs END (the leader's own offset), NOW (its clock, unix ms) and ID
-// (its server id).
+// with the pairs END (the leader's own offset), NOW (its clock, unix ms), ID
+// (its server id) and FORK (an epoch and an offset, joined by a colon; it may
+// come more than once).
 type Answer struct {
-	// Full: Size bytes of a base file follow, then the log. Otherwise the log
-	// follows at once.
-	Full bool
+	Kind Kind
 	// Epoch of the log that follows, 40 hexadecimal digits.
 	Epoch string
 	// Start is where the log that follows begins. Time and Digest are those of
-	// the base; a CONTINUE does not have them.
+	// the state there; a CONTINUE does not have them.
 	Start aof.Mark
-	// Size of the base in bytes.
+	// Size is what there is: the bytes of a base that follow, or the objects that
+	// ranges are made of.
 	Size int64
+	// Forks are the histories that Epoch goes on from, from the follower's own
+	// epoch on, oldest first; none if the epoch is the follower's, or unknown.
+	Forks []aof.Fork
 	// End is where the leader's log ended when it answered, -1 if it did not say.
 	End int64
 	// Now is the leader's clock when it answered, unix ms, 0 if it did not say.
@@ -38,13 +43,30 @@ type Answer struct {
 	LeaderID string
 }
 
+// Kind is what a leader grants.
+type Kind uint8
+
+// The kinds.
+const (
+	Continue Kind = iota // the log follows at once
+	Ranges               // what differs from a state follows, see Range; then the log
+	Full                 // a base file follows, then the log
+)
+
+// kinds are the first words of an answer.
+var kinds = [...]string{Continue: "+CONTINUE", Ranges: "+RANGES", Full: "+FULL"}
+
+// maxForks is how many forks an answer names; a line is no longer than MaxLine.
+const maxForks = 8
+
 // Append appends the answer as a RESP simple string.
 func (a Answer) Append(dst []byte) []byte {
-	if a.Full {
-		dst = fmt.Appendf(dst, "+FULL %s %d %d %s %d",
-			a.Epoch, a.Start.Offset, a.Start.Time, a.Start.Digest, a.Size)
-	} else {
-		dst = fmt.Appendf(dst, "+CONTINUE %s %d", a.Epoch, a.Start.Offset)
+	dst = fmt.Appendf(dst, "%s %s %d", kinds[a.Kind], a.Epoch, a.Start.Offset)
+	if a.Kind != Continue {
+		dst = fmt.Appendf(dst, " %d %s %d", a.Start.Time, a.Start.Digest, a.Size)
+	}
+	for _, f := range a.Forks[:min(len(a.Forks), maxForks)] {
+		dst = fmt.Appendf(dst, " FORK %s:%d", f.Epoch, f.Offset)
 	}
 	if a.End >= 0 {
 		dst = fmt.Appendf(dst, " END %d", a.End)
@@ -84,12 +106,12 @@ func ParseAnswer(line string) (Answer, error) {
 	}
 	words := strings.Split(line, " ")
 	a, need := Answer{End: -1}, 3
-	switch words[0] {
-	case "+CONTINUE":
-	case "+FULL":
-		a.Full, need = true, 6
-	default:
+	kind := slices.Index(kinds[:], words[0])
+	if kind < 0 {
 		return Answer{}, fmt.Errorf("%w: answer to %s: %.64q", ErrProtocol, CommandName, line)
+	}
+	if a.Kind = Kind(kind); a.Kind != Continue {
+		need = 6
 	}
 	if len(words) < need || (len(words)-need)%2 != 0 {
 		return Answer{}, fmt.Errorf("%w: answer of %d words: %.128q", ErrProtocol, len(words), line)
@@ -117,7 +139,7 @@ func (a *Answer) fixed(words []string) (err error) {
 	if a.Start.Offset, err = parseCount(words[2]); err != nil {
 		return fmt.Errorf("offset: %w", err)
 	}
-	if !a.Full {
+	if a.Kind == Continue {
 		return nil
 	}
 	if a.Start.Time, err = parseCount(words[3]); err != nil {
@@ -143,6 +165,13 @@ func (a *Answer) option(name, value string) (err error) {
 			return fmt.Errorf("server id %.32q", value)
 		}
 		a.LeaderID = value
+	case "FORK":
+		epoch, offset, _ := strings.Cut(value, ":")
+		f := aof.Fork{Epoch: epoch}
+		if f.Offset, err = parseCount(offset); err != nil || !validEpoch(epoch) || len(a.Forks) == maxForks {
+			return fmt.Errorf("fork %.64q", value)
+		}
+		a.Forks = append(a.Forks, f)
 	}
 	return err
 }

@@ -28,7 +28,7 @@ const (
 
 // Hello is what a follower asks for:
 //
-//	REPLICATE <version> <epoch or ?> <offset> <digest> [LISTENING-PORT p] [IP-ADDRESS a] [ID x]
+//	REPLICATE <version> <epoch or ?> <offset> <digest> [LISTENING-PORT p] [IP-ADDRESS a] [ID x] [OBJECTS n]
 type Hello struct {
 	Version int
 	// Position is where the follower's log ends. An empty Epoch, "?" on the
@@ -43,6 +43,9 @@ type Hello struct {
 	IPAddress string
 	// ID is the follower's server id, empty if it has none.
 	ID string
+	// Objects is how many objects the follower has, if it can take ranges; 0: it
+	// has none that a resync could leave where they are.
+	Objects int64
 }
 
 // WantsFull reports whether the follower asks for a full resync itself.
@@ -66,6 +69,9 @@ func (h Hello) Append(dst []byte) []byte {
 	}
 	if h.ID != "" {
 		words = append(words, "ID", h.ID)
+	}
+	if h.Objects > 0 {
+		words = append(words, "OBJECTS", strconv.FormatInt(h.Objects, 10))
 	}
 	return appendArray(dst, words...)
 }
@@ -128,6 +134,12 @@ func (h *Hello) option(name, value string) error {
 				ErrProtocol, value, maxIDLength)
 		}
 		h.ID = value
+	case "OBJECTS":
+		n, err := parseCount(value)
+		if err != nil {
+			return fmt.Errorf("%w: objects %.32q", ErrProtocol, value)
+		}
+		h.Objects = n
 	}
 	return nil
 }

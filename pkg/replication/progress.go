@@ -13,7 +13,7 @@ import (
 //	connecting ──Answered(CONTINUE)──────────────→ catching-up ──→ streaming
 //	    │  ↑                                            ↑
 //	    │  └──Lost (from any state)                     │
-//	    └────Answered(FULL)──→ full-resync ──Installed──┘
+//	    └─Answered(FULL, RANGES)→ full-, range-resync ─Installed┘
 //
 // catching-up becomes streaming when the offset reaches the one at which the
 // leader's log ended when it answered.
@@ -47,7 +47,7 @@ func (p *Progress) Connecting(leader string) {
 
 // Answered tells what the leader granted.
 func (p *Progress) Answered(a Answer, now time.Time) {
-	if p.s.ContinueResyncs+p.s.FullResyncs > 0 {
+	if p.s.ContinueResyncs+p.s.RangeResyncs+p.s.FullResyncs > 0 {
 		p.s.Reconnects++
 	}
 	p.s.LeaderID = a.LeaderID
@@ -60,9 +60,15 @@ func (p *Progress) Answered(a Answer, now time.Time) {
 		p.clock.Hear(a.Now, now)
 	}
 	p.s.CaughtUp = false
-	if a.Full {
+	switch a.Kind {
+	case Full:
 		p.s.State = FullResync
 		p.s.FullResyncs++
+		p.s.Resync = ResyncProgress{Total: a.Size}
+		return
+	case Ranges:
+		p.s.State = RangeResync
+		p.s.RangeResyncs++
 		p.s.Resync = ResyncProgress{Total: a.Size}
 		return
 	}
@@ -75,10 +81,15 @@ func (p *Progress) Answered(a Answer, now time.Time) {
 // Received counts bytes from the leader, all of them.
 func (p *Progress) Received(n int64) { p.s.BytesReceived += n }
 
-// BaseReceived counts bytes of a base.
-func (p *Progress) BaseReceived(n int64) { p.s.Resync.Done += n }
+// Resynced counts what a resync has got through: bytes of a base, or objects of
+// ranges.
+func (p *Progress) Resynced(n int64) { p.s.Resync.Done += n }
 
-// Installed tells that the base has taken the place of the old state.
+// Replaced counts objects that a range resync has brought or taken away.
+func (p *Progress) Replaced(n int64) { p.s.Resync.Changed += n }
+
+// Installed tells that the base, or all ranges, have taken the place of the old
+// state.
 func (p *Progress) Installed(epoch string, m aof.Mark) {
 	p.s.State = CatchingUp
 	p.s.Epoch, p.s.Offset = epoch, m.Offset
@@ -146,7 +157,7 @@ func (p *Progress) Status(now time.Time) Status {
 // heartbeat is overdue. -1: unknown.
 func (p *Progress) lag(now time.Time) float64 {
 	leaderNow, ok := p.clock.Now(now)
-	if !ok || p.asOf == 0 || p.s.State == FullResync {
+	if !ok || p.asOf == 0 || p.s.State == FullResync || p.s.State == RangeResync {
 		return -1
 	}
 	if p.s.Offset >= p.s.LeaderOffset && now.Sub(p.heardAt) <= p.beat+p.beat/2 {

@@ -112,10 +112,10 @@ func TestProgressLagThroughBuffers(t *testing.T) {
 func TestProgressFull(t *testing.T) {
 	w := newWorld(t)
 	w.p.Diverged()
-	w.p.Answered(Answer{Full: true, Epoch: testEpoch, Start: w.mark(50, time.Minute), Size: 10, End: 80, Now: w.leaderTime(0)}, w.now)
-	w.p.BaseReceived(4)
+	w.p.Answered(Answer{Kind: Full, Epoch: testEpoch, Start: w.mark(50, time.Minute), Size: 10, End: 80, Now: w.leaderTime(0)}, w.now)
+	w.p.Resynced(4)
 	w.want(FullResync, false, 80, -1)
-	if s := w.p.Status(w.now); s.Resync != (ResyncProgress{4, 10}) || s.DigestEqual || s.FullResyncs != 1 {
+	if s := w.p.Status(w.now); s.Resync != (ResyncProgress{Done: 4, Total: 10}) || s.DigestEqual || s.FullResyncs != 1 {
 		t.Fatalf("got %+v", s)
 	}
 	w.p.Installed(testEpoch, w.mark(50, time.Minute))
@@ -192,7 +192,7 @@ func TestReady(t *testing.T) {
 		{"never connected", with(func(s *Status) { s.State, s.CaughtUp, s.LagSeconds = Connecting, false, -1 }), []string{"yet"}},
 		{"refused", with(func(s *Status) { s.State, s.CaughtUp, s.LastError = Connecting, false, "no" }), []string{"l:1: no"}},
 		{"full", with(func(s *Status) {
-			s.State, s.CaughtUp, s.DigestEqual, s.Resync = FullResync, false, false, ResyncProgress{3, 7}
+			s.State, s.CaughtUp, s.DigestEqual, s.Resync = FullResync, false, false, ResyncProgress{Done: 3, Total: 7}
 		}), []string{"digest", "3 of 7 bytes"}},
 		{"unknown lag", with(func(s *Status) { s.LagSeconds = -1 }), []string{"unknown"}},
 	} {

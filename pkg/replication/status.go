@@ -10,16 +10,20 @@ type State string
 
 // The states of a follower, in the order in which they follow each other.
 const (
-	Connecting State = "connecting"  // no stream: dialing, or waiting to try again
-	FullResync State = "full-resync" // taking a base
-	CatchingUp State = "catching-up" // taking what the leader had when it answered
-	Streaming  State = "streaming"   // taking what the leader writes
+	Connecting  State = "connecting"   // no stream: dialing, or waiting to try again
+	FullResync  State = "full-resync"  // taking a base
+	RangeResync State = "range-resync" // taking what differs from the leader's state
+	CatchingUp  State = "catching-up"  // taking what the leader had when it answered
+	Streaming   State = "streaming"    // taking what the leader writes
 )
 
-// ResyncProgress is how much of a base has arrived, in bytes.
+// ResyncProgress is how far a resync is: in bytes of a base, or in objects that
+// have been compared.
 type ResyncProgress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
+	// Changed is how many objects a range resync has brought or taken away.
+	Changed int64 `json:"changed,omitempty"`
 }
 
 // Status is what a follower knows about itself. Offsets are logical offsets of
@@ -51,6 +55,7 @@ type Status struct {
 
 	Reconnects      int64          `json:"reconnects"` // streams after the first
 	FullResyncs     int64          `json:"full_resyncs"`
+	RangeResyncs    int64          `json:"range_resyncs"`
 	ContinueResyncs int64          `json:"continue_resyncs"`
 	Divergences     int64          `json:"divergences"`
 	BytesReceived   int64          `json:"bytes_received"`
@@ -63,13 +68,17 @@ type Status struct {
 func (s Status) Ready(maxLag time.Duration) (bool, []string) {
 	var reasons []string
 	if !s.DigestEqual {
-		reasons = append(reasons, "the state differs from the leader's (digest), a full resync is needed")
+		reasons = append(reasons, "the state differs from the leader's (digest), a resync is needed")
 	}
 	if s.State == FullResync {
 		reasons = append(reasons, fmt.Sprintf("full resync from %s: %d of %d bytes",
 			s.Leader, s.Resync.Done, s.Resync.Total))
 	}
-	if !s.CaughtUp && s.State != FullResync {
+	if s.State == RangeResync {
+		reasons = append(reasons, fmt.Sprintf("range resync from %s: %d of %d objects compared",
+			s.Leader, s.Resync.Done, s.Resync.Total))
+	}
+	if !s.CaughtUp && s.State != FullResync && s.State != RangeResync {
 		reasons = append(reasons, s.notCaughtUp())
 	}
 	if s.LagSeconds < 0 && s.CaughtUp {

@@ -33,6 +33,12 @@ var ErrVerify = errors.New("the new base does not lead to the state's digest")
 func (s *Store) Compact(ctx context.Context) (Compaction, error) {
 	s.files.Lock()
 	defer s.files.Unlock()
+	s.mu.RLock()
+	halfway := s.halfway
+	s.mu.RUnlock()
+	if halfway {
+		return Compaction{}, fmt.Errorf("compact: %w", ErrHalfway)
+	}
 	started := time.Now()
 	c := Compaction{BytesBefore: liveBytes(s.log)}
 	snap, mark := s.seal()

@@ -29,7 +29,9 @@
 //	expire.go    objects whose time is over: the leader deletes them, as DEL
 //	compact.go   a snapshot becomes the new base of the log
 //	pace.go      background work keeps to a share of a processor
-//	follow.go    what a follower does with batches of its leader
+//	follow.go    what a follower does with batches of its leader, and with its base
+//	ranges.go    a snapshot in ranges, for a follower that has most of it
+//	resync.go    such a follower takes what differs
 //
 // Lock order: Store.files, Store.mu, then the locks inside the log. Nothing is written to
 // disk and nothing waits while Store.mu is held.

@@ -13,10 +13,14 @@ import (
 // ErrDigest says that a batch of the leader led to another state here.
 var ErrDigest = errors.New("state digest differs from the leader's")
 
-// Position returns where the log ends and the digest of the state there.
+// Position returns where the log ends and the digest of the state there; an
+// empty position as long as the state is not that of the log, see Resync.
 func (s *Store) Position() (aof.Position, aof.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.halfway {
+		return aof.Position{}, aof.Digest{}
+	}
 	return s.log.Position(), aof.Digest(s.eng.State().Digest())
 }
 
@@ -38,6 +42,9 @@ func (s *Store) ApplyBatch(ctx context.Context, b aof.Batch) error {
 func (s *Store) applyLocked(b aof.Batch, steps []step) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.halfway {
+		return 0, fmt.Errorf("append the batch that ends at offset %d: %w", b.Offset, ErrHalfway)
+	}
 	offset, err := s.log.AppendBatch(b)
 	if err != nil {
 		return 0, err
@@ -53,6 +60,38 @@ func (s *Store) applyLocked(b aof.Batch, steps []step) (int64, error) {
 		return 0, fmt.Errorf("offset %d: %w: %s here, %s there", b.Offset, ErrDigest, got, b.Digest)
 	}
 	return offset, nil
+}
+
+// JoinEpoch lets the log go on as part of the history epoch, to which forks lead
+// from its own epoch.
+func (s *Store) JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) error {
+	return s.log.JoinEpoch(ctx, epoch, forks)
+}
+
+// BeginEpoch lets a new history begin: what is written from now on is not its
+// former leader's. Who has followed the same leader, and is not beyond what is here, can
+// go on from here. A state that is halfway to a leader's becomes that of the log. Nobody
+// writes meanwhile.
+func (s *Store) BeginEpoch(ctx context.Context) error {
+	epoch, err := aof.NewEpochID()
+	if err != nil {
+		return err
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	s.mu.Lock()
+	halfway := s.halfway
+	s.mu.Unlock()
+	if !halfway {
+		return s.log.BeginEpoch(ctx, epoch)
+	}
+	s.opt.Logger.Warn("a resync was not through: the state is partly the leader's and partly what was here before")
+	s.mu.Lock()
+	snap := s.eng.State().Snapshot()
+	m := s.log.Last()
+	s.mu.Unlock()
+	m.Time, m.Digest = max(m.Time, s.opt.Now()), aof.Digest(snap.Digest())
+	return s.rebase(ctx, epoch, m, snap)
 }
 
 // Reset replaces everything by a base that the leader sends: size raw bytes of
@@ -85,6 +124,7 @@ func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.eng.Reset(eng)
+	s.halfway = false
 	s.rebuilt()
 	s.next = s.eng.State().NextDeadline()
 	return nil

@@ -59,10 +59,13 @@ type Store struct {
 
 	files sync.Mutex // one at a time replaces files of the log: Compact, Reset; taken before mu
 
-	mu     sync.RWMutex   // guards eng and refuse; taken before any lock of the log
+	mu     sync.RWMutex   // guards what follows, up to halfway; taken before any lock of the log
 	eng    *engine.Engine // the state may be read under RLock
 	events Events         // set by Attach, under mu; nil before it
 	refuse error          // what writes of clients are answered with; nil: they are welcome
+	// halfway: the state is on its way to that of a leader, see Resync. The log has
+	// the state from before.
+	halfway bool
 
 	heavy chan struct{} // a place for each piece of heavy work, see admitHeavy
 

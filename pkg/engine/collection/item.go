@@ -75,6 +75,10 @@ func (it *Item) Fields() field.List { return it.fields }
 // Deadline returns when the item ends, in Unix milliseconds; 0 is never.
 func (it *Item) Deadline() int64 { return it.deadline }
 
+// Weight returns the bytes of the item in Tile38's measure: id, fields and
+// content.
+func (it *Item) Weight() int { return weigh(it) }
+
 // WithFields returns the same item with other fields.
 func (it *Item) WithFields(f field.List) *Item { return it.with(f, it.deadline) }
 

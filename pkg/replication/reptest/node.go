@@ -186,6 +186,11 @@ func (n *Node) ApplyBatch(ctx context.Context, b aof.Batch) error {
 	return n.Log.Commit(ctx, offset)
 }
 
+// JoinEpoch is for follower.Store.
+func (n *Node) JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) error {
+	return n.Log.JoinEpoch(ctx, epoch, forks)
+}
+
 // Reset is for follower.Store.
 func (n *Node) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, r io.Reader) error {
 	recv, err := n.Log.Receive(epoch, m, size)
