@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -114,7 +116,7 @@ func TestCompactionIsInvisible(t *testing.T) {
 	level(t, l, f)
 }
 
-// TestFollowerWhoseOffsetIsGone gets the base, and keeps nothing that the
+// TestFollowerWhoseOffsetIsGone gets what differs, and keeps nothing that the
 // leader deleted meanwhile.
 func TestFollowerWhoseOffsetIsGone(t *testing.T) {
 	l := start(t, t.TempDir(), "--repl-backlog-size", "0", "--segment-size", "64kb")
@@ -136,8 +138,8 @@ func TestFollowerWhoseOffsetIsGone(t *testing.T) {
 	f = start(t, dir, "--follow", l.addr)
 	level(t, l, f)
 	st := f.status().Follower
-	if st.FullResyncs != 1 {
-		t.Errorf("%d full resyncs, want 1", st.FullResyncs)
+	if st.FullResyncs != 0 || st.RangeResyncs != 1 {
+		t.Errorf("%d full resyncs and %d by ranges, want 0 and 1", st.FullResyncs, st.RangeResyncs)
 	}
 	if n := f.words("EXISTS fleet ghost2"); n != int64(0) {
 		t.Errorf("EXISTS fleet ghost2 = %v", n)
@@ -166,6 +168,43 @@ func TestFollowerCompacts(t *testing.T) {
 	level(t, l, f)
 	if st := f.status().Follower; st.FullResyncs != 0 {
 		t.Errorf("%d full resyncs after a restart from the compacted log", st.FullResyncs)
+	}
+}
+
+// TestPromotion: of two followers one becomes the leader, by hand. The other one
+// goes on where it is; the old leader, which went on alone, gives up what it wrote and keeps
+// it in a file.
+func TestPromotion(t *testing.T) {
+	dir := t.TempDir()
+	l := start(t, dir)
+	f, g := start(t, t.TempDir(), "--follow", l.addr), start(t, t.TempDir(), "--follow", l.addr)
+	l.fill("fleet", 2000)
+	level(t, l, f)
+	level(t, l, g)
+	f.words("FOLLOW no one")
+	l.words("SET fleet alone POINT 1 1")
+	level(t, l, g)
+	l.stop()
+	f.words("SET fleet new POINT 1 1")
+	host, port, _ := net.SplitHostPort(f.addr)
+	g.words("FOLLOW " + host + " " + port)
+	level(t, f, g)
+	l = start(t, dir, "--follow", f.addr)
+	level(t, f, l)
+	for name, p := range map[string]*server{"the other follower": g, "the old leader": l} {
+		if st := p.status().Follower; st.FullResyncs != 0 {
+			t.Errorf("%s: %d full resyncs", name, st.FullResyncs)
+		}
+		if n := p.words("EXISTS fleet alone"); n != int64(0) {
+			t.Errorf("%s still has what only the old leader took", name)
+		}
+		lost, err := filepath.Glob(filepath.Join(p.dir, "lost-*.aof"))
+		if err != nil || len(lost) != 1 {
+			t.Errorf("%s: files %q, %v", name, lost, err)
+		}
+	}
+	if log := l.log.String(); !strings.Contains(log, "commands=1") || !strings.Contains(log, "lost-") {
+		t.Error("the old leader does not say what it gave up")
 	}
 }
 

@@ -198,6 +198,7 @@ type status struct {
 		CaughtUp        bool  `json:"caught_up"`
 		Reconnects      int64 `json:"reconnects"`
 		FullResyncs     int64 `json:"full_resyncs"`
+		RangeResyncs    int64 `json:"range_resyncs"`
 		ContinueResyncs int64 `json:"continue_resyncs"`
 		BytesReceived   int64 `json:"bytes_received"`
 		DigestEqual     bool  `json:"digest_equal"`
