@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long an event may take before a test gives up.
-const patience = 60 * time.Second
+const patience = 5 * time.Minute
 
 // pod is a store with its log.
 type pod struct {
