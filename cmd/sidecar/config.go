@@ -13,6 +13,7 @@ import (
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/hooks"
+	"evenkeel/pkg/leader"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
@@ -26,6 +27,9 @@ type config struct {
 	dataDir                          string
 	follow                           string
 	maxLag                           time.Duration
+	maxFollowerLag                   int64
+	turns                            bool
+	turnWait                         time.Duration
 	segmentSize                      string
 	maxPending                       string
 	maxLabels                        int
@@ -53,6 +57,8 @@ var propertyFlags = []struct{ name, usage string }{
 	{settings.ShrinkCheck, "how often the log's size is looked at (default 10s)"},
 	{settings.ShrinkCooldown, "rest between two compactions of its own accord (default 1m)"},
 	{settings.ReplBacklogSize, "log that is kept behind the last compaction for followers that were away (default 64mb)"},
+	{settings.MinReplicas, "acknowledge a write only when so many followers have it on their disks (default 0)"},
+	{settings.MinReplicasTimeout, "… and answer an error when they have not for so long (default 1s)"},
 	{settings.RequirePass, "password that clients must give with AUTH"},
 	{settings.LeaderAuth, "password that a follower gives to its leader"},
 	{settings.MaxMemory, "refuse SET and FSET while the heap is larger: bytes, or kb, mb, gb (default: no limit)"},
@@ -71,6 +77,9 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9849", "address for /status and /debug/pprof; keep it on loopback")
 	f.StringVar(&c.dataDir, "data-dir", "./data", "directory of the log; one with a Tile38 appendonly.aof is adopted")
 	f.StringVar(&c.follow, "follow", "", "follow the leader at HOST:PORT")
+	f.Int64Var(&c.maxFollowerLag, "max-follower-lag", leader.DefaultMaxLag, "log that is kept for a follower that is behind, in bytes of commands; then it is disconnected; -1 for any amount")
+	f.DurationVar(&c.turnWait, "compaction-turn-wait", 10*time.Minute, "how long a compaction waits for its turn; then it begins without")
+	f.BoolVar(&c.turns, "compaction-turns", true, "one pod of a cluster at a time compacts: the leader gives the turns")
 	f.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind its leader a follower may be and still be ready")
 	f.DurationVar(&c.drainTimeout, "drain-timeout", 10*time.Second, "how long a shutdown waits for commands under way")
 	f.DurationVar(&c.readSlice, "read-slice", 500*time.Microsecond, "how long a search may hold up writers before it goes on with a snapshot")
@@ -148,6 +157,12 @@ func (c *config) validate() error {
 	}
 	if c.logFormat != "text" && c.logFormat != "json" {
 		faults = append(faults, fmt.Errorf("--log-format %q: want text or json", c.logFormat))
+	}
+	if c.turnWait <= 0 {
+		faults = append(faults, fmt.Errorf("--compaction-turn-wait %s: want more than 0", c.turnWait))
+	}
+	if c.maxFollowerLag == 0 {
+		faults = append(faults, errors.New("--max-follower-lag 0: want bytes, or -1 for any amount"))
 	}
 	if c.maxLag <= 0 {
 		faults = append(faults, fmt.Errorf("--max-lag %s: want more than 0", c.maxLag))
@@ -229,4 +244,12 @@ func (c *config) level() (slog.Level, error) {
 		return 0, fmt.Errorf("--log-level %q: want debug, info, warn or error", c.logLevel)
 	}
 	return l, nil
+}
+
+// turnLimit is how long a compaction waits for its turn; below 0: not at all.
+func (c *config) turnLimit() time.Duration {
+	if !c.turns {
+		return -1
+	}
+	return c.turnWait
 }

@@ -39,11 +39,12 @@ func root() *cobra.Command {
 keeps its log small without a pause, and tells how it fares.
 
   sidecar run                          a leader on :9851, data in ./data
-  sidecar run --follow HOST:9851       a follower of it`,
+  sidecar run --follow HOST:9851       a follower of it
+  sidecar compact --wait HOST:9851     compact it and its followers, one after the other`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand())
+	cmd.AddCommand(runCommand(), compactCommand())
 	return cmd
 }

@@ -150,6 +150,7 @@ func (s *sidecar) assemble() error {
 	var err error
 	if s.compactor, err = compactor.New(compactor.Options{
 		Target:   target{s},
+		Turn:     func(ctx context.Context) (func(), error) { return s.node.Turn(ctx) },
 		Policy:   s.policy(),
 		OnFinish: s.compacted,
 	}); err != nil {
@@ -157,7 +158,7 @@ func (s *sidecar) assemble() error {
 	}
 	id := s.settings.ServerID()
 	if s.leader, err = leader.New(leader.Options{
-		Log: s.log, ID: id, Logger: s.logger,
+		Log: s.log, ID: id, Logger: s.logger, MaxLag: s.cfg.maxFollowerLag,
 		Snapshot: func(ctx context.Context) (leader.Snapshot, error) { return s.store.RangeSnapshot(ctx) },
 	}); err != nil {
 		return err
@@ -174,7 +175,7 @@ func (s *sidecar) assemble() error {
 		MaxScripts: s.cfg.maxScripts, ScriptWait: s.cfg.engine.Script.MaxTime,
 		Settings: s.settings,
 		NoHTTP:   !s.cfg.http,
-		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, Logger: s.logger,
+		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
 		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})
 	if err := s.hooks.Start(); err != nil {

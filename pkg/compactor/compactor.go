@@ -67,8 +67,11 @@ type Report struct {
 
 // Options are what a Compactor is made of.
 type Options struct {
-	Target   Target
-	Policy   Policy       // zero durations stand for their defaults
+	Target Target
+	Policy Policy // zero durations stand for their defaults
+	// Turn waits until this pod may compact, and returns what ends that; others
+	// of the cluster compact meanwhile. nil: at any time.
+	Turn     func(ctx context.Context) (done func(), err error)
 	Clock    clock.Clock  // nil: the machine's
 	OnStart  func(Origin) // called before a compaction, from Run; may be nil
 	OnFinish func(Report) // called after a compaction, from Run; may be nil
@@ -79,6 +82,9 @@ func (o *Options) EnsureDefaults() {
 	o.Policy.EnsureDefaults()
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
+	}
+	if o.Turn == nil {
+		o.Turn = func(context.Context) (func(), error) { return func() {}, nil }
 	}
 	if o.OnStart == nil {
 		o.OnStart = func(Origin) {}
@@ -99,7 +105,8 @@ func (o Options) Validate() error {
 
 // Stats are a look at the compactor. Counts are since it was made.
 type Stats struct {
-	Running   bool      `json:"running"`
+	Running   bool      `json:"running"`          // or waiting for its turn
+	Waiting   bool      `json:"waiting"`          // for its turn
 	Started   time.Time `json:"started,omitzero"` // of the running compaction
 	Policy    Policy    `json:"policy"`
 	Decision  Decision  `json:"decision"`            // of the last check; the zero value before the first
@@ -226,12 +233,21 @@ func (c *Compactor) check(ctx context.Context) {
 
 // execute runs the reserved compaction and keeps the score.
 func (c *Compactor) execute(ctx context.Context, by Origin) {
-	c.opts.OnStart(by)
-	r := Report{Origin: by, Outcome: OK, Start: c.opts.Clock.Now()}
-	c.mu.Lock()
-	c.stats.Started = r.Start
-	c.mu.Unlock()
-	r.Result, r.Err = c.opts.Target.Compact(ctx)
+	r := Report{Origin: by, Outcome: OK}
+	c.waiting(true)
+	done, err := c.opts.Turn(ctx)
+	c.waiting(false)
+	r.Start = c.opts.Clock.Now()
+	if err == nil {
+		c.opts.OnStart(by)
+		c.mu.Lock()
+		c.stats.Started = r.Start
+		c.mu.Unlock()
+		r.Result, r.Err = c.opts.Target.Compact(ctx)
+		done()
+	} else {
+		r.Err = fmt.Errorf("wait for the turn to compact: %w", err)
+	}
 	end := c.opts.Clock.Now()
 	r.Duration = end.Sub(r.Start)
 	if r.Err != nil {
@@ -261,6 +277,33 @@ func (c *Compactor) execute(ctx context.Context, by Origin) {
 		c.stats.Cancelled++
 	}
 	c.release()
+}
+
+func (c *Compactor) waiting(yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Waiting = yes
+}
+
+// Do compacts by hand and waits for it: for one that begins after the call. The
+// error is that of the compaction, or of ctx.
+func (c *Compactor) Do(ctx context.Context) (Report, error) {
+	for {
+		err := c.Trigger()
+		if err != nil && !errors.Is(err, ErrRunning) {
+			return Report{}, err
+		}
+		last, werr := c.Wait(ctx)
+		if werr != nil {
+			return Report{}, werr
+		}
+		if err == nil && last != nil {
+			return *last, last.Err
+		}
+		if err == nil {
+			return Report{}, ErrStopped // it was dropped at the end of Run
+		}
+	}
 }
 
 // Trigger starts a compaction by hand, whatever size, growth, cooldown and

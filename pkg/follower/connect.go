@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"evenkeel/pkg/aof"
@@ -26,6 +27,7 @@ type link struct {
 	f       *Follower
 	conn    net.Conn
 	timeout time.Duration // for one read
+	writing sync.Mutex    // held while something whole is written
 	r       *bufio.Reader // on the link itself, so that reads are timed and counted
 }
 
@@ -157,8 +159,10 @@ func (l *link) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// write sends b within the timeout.
+// write sends b within the timeout, whole, whoever else writes.
 func (l *link) write(b []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	if err := l.conn.SetWriteDeadline(time.Now().Add(l.f.opt.ReadTimeout)); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}

@@ -17,8 +17,9 @@ type Status = replication.Status
 type Follower struct {
 	opt Options
 
-	mu sync.Mutex // guards p; nothing is called while it is held
+	mu sync.Mutex // guards p and l; nothing is called while it is held
 	p  *replication.Progress
+	l  *live // the stream under way; nil: none
 
 	// What follows belongs to Run.
 	needFull bool   // our state is known to be wrong: do not continue from it

@@ -56,6 +56,12 @@ type Options struct {
 	// Synced returns the offset up to which the store's log is on disk, told to
 	// the leader. Default: not known, 0 is told.
 	Synced func() int64
+	// Sync forces the store's log to the disk: somebody waits for it at the leader.
+	// Default: nothing.
+	Sync func(ctx context.Context) error
+	// Compact compacts the store's log, because the leader asks for it, and returns where
+	// the new base stands. It takes its turn itself, see Follower.Turn. Default: an error.
+	Compact func(ctx context.Context) (offset int64, digest aof.Digest, err error)
 	// Dial connects. Default: TCP with DialTimeout.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// DialTimeout is for the default Dial. Default 5 s.
@@ -101,6 +107,14 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.Synced == nil {
 		o.Synced = func() int64 { return 0 }
+	}
+	if o.Sync == nil {
+		o.Sync = func(context.Context) error { return nil }
+	}
+	if o.Compact == nil {
+		o.Compact = func(context.Context) (int64, aof.Digest, error) {
+			return 0, aof.Digest{}, errors.New("this follower does not compact")
+		}
 	}
 	if o.Dial == nil {
 		d := net.Dialer{Timeout: o.DialTimeout}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"evenkeel/pkg/aof"
@@ -22,16 +23,14 @@ func (f *Follower) session(ctx context.Context) error {
 	defer unhook()
 	f.progress(func(p *replication.Progress) { p.Answered(answer, f.opt.Now()) })
 
-	caughtUp := make(chan struct{}, 1)
-	acks := make(chan struct{})
-	go func() {
-		defer close(acks)
-		cancel(f.sendAcks(ctx, l, caughtUp))
-	}()
-	err = f.follow(ctx, l, answer, caughtUp)
+	lv := newLive(l)
+	var beside sync.WaitGroup
+	beside.Go(func() { cancel(f.sendAcks(ctx, lv)) })
+	err = f.follow(ctx, lv, answer, &beside)
 	cancel(err) // what ended ctx first stays its cause
+	f.leave(lv)
 	l.conn.Close()
-	<-acks
+	beside.Wait()
 	// A divergence outweighs all that may have happened beside it.
 	if errors.Is(err, ErrDiverged) {
 		return err
@@ -40,7 +39,8 @@ func (f *Follower) session(ctx context.Context) error {
 }
 
 // follow takes what was granted. It never returns nil.
-func (f *Follower) follow(ctx context.Context, l *link, a replication.Answer, caughtUp chan<- struct{}) error {
+func (f *Follower) follow(ctx context.Context, lv *live, a replication.Answer, beside *sync.WaitGroup) error {
+	l := lv.link
 	switch a.Kind {
 	case replication.Full:
 		if err := f.takeBase(ctx, l, a); err != nil {
@@ -56,7 +56,8 @@ func (f *Follower) follow(ctx context.Context, l *link, a replication.Answer, ca
 		}
 		f.emit(ctx, Event{Kind: EventContinue})
 	}
-	if err := f.takeLog(ctx, l, caughtUp); err != nil {
+	f.enter(lv)
+	if err := f.takeLog(ctx, lv, beside); err != nil {
 		return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
 	}
 	return nil
@@ -114,19 +115,23 @@ func (b *baseReader) Read(p []byte) (int, error) {
 }
 
 // takeLog applies batches as they come.
-func (f *Follower) takeLog(ctx context.Context, l *link, caughtUp chan<- struct{}) error {
+func (f *Follower) takeLog(ctx context.Context, lv *live, beside *sync.WaitGroup) error {
 	pos, _ := f.opt.Store.Position()
-	frames := replication.NewBatchReader(l.r, pos.Offset, f.opt.MaxBatch)
+	frames := replication.NewBatchReader(lv.r, pos.Offset, f.opt.MaxBatch)
 	behind := true
 	for {
 		if behind && f.Status().CaughtUp {
 			behind = false
-			caughtUp <- struct{}{} // holds one
+			lv.ackSoon()
 			f.emit(ctx, Event{Kind: EventCaughtUp})
 		}
 		frame, err := frames.Next()
 		if err != nil {
 			return err
+		}
+		if frame.Control != nil {
+			f.told(ctx, lv, frame.Control, beside)
+			continue
 		}
 		now := f.opt.Now()
 		f.progress(func(p *replication.Progress) { p.Heard(frame.Mark, now) })
@@ -134,6 +139,9 @@ func (f *Follower) takeLog(ctx context.Context, l *link, caughtUp chan<- struct{
 			err = f.compare(frame.Mark)
 		} else {
 			err = f.apply(ctx, frame.Batch)
+			if frames.Buffered() == 0 {
+				lv.ackSoon()
+			}
 		}
 		if errors.Is(err, ErrDiverged) {
 			f.diverged(ctx, err)
@@ -163,21 +171,27 @@ func (f *Follower) compare(m aof.Mark) error {
 	return fmt.Errorf("offset %d: %w: digest %s here, %s there", m.Offset, ErrDiverged, digest, m.Digest)
 }
 
-// sendAcks acknowledges at once, every AckInterval and on caughtUp. It returns
-// when ctx ends or a write fails, never nil.
-func (f *Follower) sendAcks(ctx context.Context, l *link, caughtUp <-chan struct{}) error {
+// ackPause bounds how often a busy follower acknowledges.
+const ackPause = 5 * time.Millisecond
+
+// sendAcks acknowledges at once, every AckInterval, and soon after ackSoon. It
+// returns when ctx ends or a write fails, never nil.
+func (f *Follower) sendAcks(ctx context.Context, lv *live) error {
 	tick := time.NewTicker(f.opt.AckInterval)
 	defer tick.Stop()
 	for {
-		ack := replication.Ack{Offset: f.Status().Offset, Synced: f.opt.Synced()}
-		if err := l.write(ack.Append(nil)); err != nil {
+		ack := replication.Report{Kind: replication.ReportAck, Offset: f.Status().Offset, Synced: f.opt.Synced()}
+		if err := lv.report(ack); err != nil {
 			return fmt.Errorf("acknowledge to leader %s: %w", f.opt.Leader, err)
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-		case <-caughtUp:
+		case <-lv.acks:
+			if err := sleep(ctx, ackPause); err != nil {
+				return context.Cause(ctx)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Reason string
 const (
 	ReasonHungUp   Reason = "hung-up"   // the follower, or the network
 	ReasonSlow     Reason = "slow"      // took nothing for WriteTimeout
+	ReasonBehind   Reason = "behind"    // more of the log than MaxLag waited for it
 	ReasonSilent   Reason = "silent"    // said nothing for AckTimeout
 	ReasonProtocol Reason = "protocol"  // said what the protocol does not know
 	ReasonStopped  Reason = "stopped"   // the leader, or its caller, ended
@@ -33,6 +35,8 @@ var (
 	ErrSlow = errors.New("the follower is too slow")
 	// ErrSilent says that the follower said nothing for Options.AckTimeout.
 	ErrSilent = errors.New("the follower is silent")
+	// ErrBehind says that more of the log than Options.MaxLag waits for a follower.
+	ErrBehind = errors.New("the follower is too far behind")
 	// ErrClosed says that the leader is closed.
 	ErrClosed = errors.New("the leader is closed")
 	// ErrTooMany says that Options.MaxFollowers are connected.
@@ -71,9 +75,11 @@ type Stats struct {
 // Leader serves one log to any number of followers. Its methods may be called
 // by several goroutines.
 type Leader struct {
-	opt Options
+	opt   Options
+	turns *turns
 
-	mu      sync.Mutex // guards what follows; nothing is called while it is held
+	mu      sync.Mutex    // guards what follows; taken before that of a stream's control
+	acks    chan struct{} // closed when a follower has acknowledged something
 	streams map[*stream]context.CancelCauseFunc
 	closed  bool
 	stats   Stats
@@ -88,6 +94,8 @@ func New(opt Options) (*Leader, error) {
 	}
 	return &Leader{
 		opt:     opt,
+		turns:   newTurns(),
+		acks:    make(chan struct{}),
 		streams: map[*stream]context.CancelCauseFunc{},
 		stats:   Stats{Ended: map[Reason]int64{}},
 	}, nil
@@ -104,6 +112,8 @@ func (l *Leader) Serve(ctx context.Context, conn net.Conn, r io.Reader, hello re
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := newStream(l.opt, conn, hello)
+	s.turns, s.onAck = l.turns, l.acknowledged
+	defer close(s.ended)
 	if err := l.enter(s, cancel); err != nil {
 		s.refuse(err)
 		return fmt.Errorf("follower %s: %w", s.addr, err)
@@ -174,6 +184,8 @@ func reasonOf(err error) Reason {
 		return ReasonSlow
 	case errors.Is(err, ErrSilent):
 		return ReasonSilent
+	case errors.Is(err, ErrBehind):
+		return ReasonBehind
 	case errors.Is(err, replication.ErrProtocol):
 		return ReasonProtocol
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -182,6 +194,21 @@ func reasonOf(err error) Reason {
 		return ReasonLog
 	}
 	return ReasonHungUp
+}
+
+// clientAddr is where clients reach a follower, as far as it is known.
+func (f FollowerStat) clientAddr() string {
+	host, port, err := net.SplitHostPort(f.Addr)
+	if err != nil {
+		return f.Addr
+	}
+	if f.IPAddress != "" {
+		host = f.IPAddress
+	}
+	if f.ListeningPort > 0 {
+		port = strconv.Itoa(f.ListeningPort)
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // Followers returns the connected followers, the one that came first first.

@@ -168,7 +168,7 @@ func TestContinue(t *testing.T) {
 	if got.String() != want {
 		t.Errorf("got %q", got.String())
 	}
-	c.send(string(replication.Ack{Offset: 12, Synced: 7}.Append(nil)))
+	c.send(string(replication.Report{Kind: replication.ReportAck, Offset: 12, Synced: 7}.Append(nil)))
 	c.send("*2\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n") // not known, skipped
 	s.until("acknowledged", func() bool {
 		f := s.leader.Followers()[0]

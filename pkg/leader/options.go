@@ -44,6 +44,12 @@ type Options struct {
 	WriteTimeout time.Duration
 	// AckTimeout is how long a follower may say nothing. Default 60 s.
 	AckTimeout time.Duration
+	// MaxLag is how much of the log may wait for a follower, in bytes of commands: it
+	// is kept on disk for it. Default 1 GiB; negative: any amount.
+	MaxLag int64
+	// TurnTimeout is how long a follower that compacts may keep others from it.
+	// Default 15 min.
+	TurnTimeout time.Duration
 	// MaxFollowers is how many may be connected. Default 64.
 	MaxFollowers int
 	// Now is the wall clock, for times that are told. Default time.Now.
@@ -51,6 +57,9 @@ type Options struct {
 	// Logger hears of followers that come and go. Default: none.
 	Logger *slog.Logger
 }
+
+// DefaultMaxLag is the default of Options.MaxLag, in bytes.
+const DefaultMaxLag = 1 << 30
 
 // EnsureDefaults fills in what is not set.
 func (o *Options) EnsureDefaults() {
@@ -62,6 +71,12 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.AckTimeout == 0 {
 		o.AckTimeout = time.Minute
+	}
+	if o.MaxLag == 0 {
+		o.MaxLag = DefaultMaxLag
+	}
+	if o.TurnTimeout == 0 {
+		o.TurnTimeout = 15 * time.Minute
 	}
 	if o.MaxFollowers == 0 {
 		o.MaxFollowers = 64
@@ -85,6 +100,7 @@ func (o *Options) Validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"heartbeat interval": o.HeartbeatInterval, "write timeout": o.WriteTimeout, "ack timeout": o.AckTimeout,
+		"turn timeout": o.TurnTimeout,
 	} {
 		if d <= 0 {
 			faults = append(faults, fmt.Errorf("leader: %s %s: want more than 0", name, d))

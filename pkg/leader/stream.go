@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +46,14 @@ type stream struct {
 	since time.Time
 	line  []byte // buffer for heartbeats
 
-	said chan []string // what the follower says during a range resync
+	said  chan []string // what the follower says during a range resync
+	ctl   control
+	turns *turns
+	onAck func()
+	ended chan struct{} // closed when it is over
+
+	writing   sync.Mutex  // held while something whole is written
+	streaming atomic.Bool // the log is sent, no base or ranges
 
 	full       atomic.Bool
 	sent       atomic.Int64 // bytes, all
@@ -57,7 +65,8 @@ type stream struct {
 }
 
 func newStream(opt Options, conn net.Conn, hello replication.Hello) *stream {
-	s := &stream{opt: opt, conn: conn, hello: hello, since: opt.Now(), said: make(chan []string)}
+	s := &stream{opt: opt, conn: conn, hello: hello, since: opt.Now(), said: make(chan []string),
+		ctl: newControl(), ended: make(chan struct{})}
 	if a := conn.RemoteAddr(); a != nil {
 		s.addr = a.String()
 	}
@@ -108,15 +117,13 @@ func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io
 	}()
 	granted(p.kind())
 
-	acks := make(chan struct{})
-	go func() {
-		defer close(acks)
-		cancel(s.readAcks(ctx, r, p.snap != nil))
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { cancel(s.readAcks(ctx, r, p.snap != nil, &beside)) })
+	beside.Go(func() { cancel(s.speak(ctx, p.tail.Lag)) })
 	err = s.send(ctx, p)
 	cancel(err) // what ended ctx first stays its cause
 	s.conn.Close()
-	<-acks
+	beside.Wait()
 	return context.Cause(ctx)
 }
 
@@ -143,6 +150,8 @@ func (s *stream) send(ctx context.Context, p *plan) error {
 		return err
 	}
 	s.full.Store(false)
+	s.streaming.Store(true)
+	s.ctl.wake()
 	return s.sendLog(ctx, p.tail)
 }
 
@@ -215,6 +224,7 @@ func (s *stream) sendUntilBeat(ctx context.Context, tail *aof.Tail) error {
 			return err
 		}
 		s.sentOffset.Store(m.Offset)
+		s.ctl.sent(m.Offset)
 	}
 	return ctx.Err()
 }
@@ -226,8 +236,10 @@ func (s *stream) heartbeat() error {
 	return s.write(s.line)
 }
 
-// write sends b. As long as the follower takes something it may take its time.
+// write sends b, whole, whoever else writes. As long as the follower takes something it may take its time.
 func (s *stream) write(b []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	for len(b) > 0 {
 		if err := s.conn.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)); err != nil {
 			return fmt.Errorf("write: %w", err)
@@ -248,7 +260,7 @@ func (s *stream) write(b []byte) error {
 
 // readAcks takes what the follower says until it ends; answers of a range resync
 // go to hear. It never returns nil.
-func (s *stream) readAcks(ctx context.Context, r io.Reader, ranges bool) error {
+func (s *stream) readAcks(ctx context.Context, r io.Reader, ranges bool, beside *sync.WaitGroup) error {
 	cmds := resp.NewReader(r, resp.Limits{
 		MaxArgs: maxAckArgs, MaxBulk: maxAckBytes, MaxInline: maxAckBytes, MaxCommand: maxAckBytes,
 	})
@@ -277,14 +289,10 @@ func (s *stream) readAcks(ctx context.Context, r io.Reader, ranges bool) error {
 				return context.Cause(ctx)
 			}
 		}
-		ack, ok, err := replication.ParseReplconf(cmd.Args)
+		report, err := replication.ParseReport(cmd.Args)
 		if err != nil {
 			return err
 		}
-		if ok {
-			s.acked.Store(ack.Offset)
-			s.synced.Store(ack.Synced)
-			s.lastAck.Store(s.opt.Now().UnixNano())
-		}
+		s.report(ctx, report, beside)
 	}
 }

@@ -63,6 +63,7 @@ func ownCommands() []*entry {
 		{name: "healthz", run: (*call).healthz, open: true},
 		{name: "gc", run: (*call).gc, free: true},
 		{name: "aofshrink", run: (*call).aofshrink, free: true},
+		{name: "wait", run: (*call).wait, free: true},
 		{name: "aofmd5", run: (*call).aofmd5, free: true},
 		{name: "aof", run: (*call).aof, free: true},
 		{name: "follow", run: (*call).follow, free: true},

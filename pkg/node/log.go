@@ -13,23 +13,12 @@ import (
 	"time"
 
 	"evenkeel/pkg/aof"
-	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/replication"
 )
 
 var errPosition = reply.Plain("pos is too big, must be less that the aof_size of leader") // as clients know it
-
-// aofshrink starts a compaction. As in Tile38 the answer says that it has
-// begun, not that it is done; one that runs already is as good.
-func (c *call) aofshrink() error {
-	if err := c.node.opt.Compactor.Trigger(); err != nil && !errors.Is(err, compactor.ErrRunning) {
-		return reply.Plain(err.Error())
-	}
-	c.out.OK()
-	return nil
-}
 
 // position reads a position or a length, in bytes.
 func position(arg string) (int64, error) {

@@ -50,7 +50,10 @@ type Options struct {
 	// MaxLag is how far behind a follower may be and still be ready. Default
 	// 5 s.
 	MaxLag time.Duration
-	Logger *slog.Logger
+	// TurnWait is how long a compaction waits for its turn, one pod at a time.
+	// Default 10 min; negative: not at all.
+	TurnWait time.Duration
+	Logger   *slog.Logger
 }
 
 // EnsureDefaults fills in what is not set.
@@ -64,6 +67,9 @@ func (o *Options) EnsureDefaults() {
 	if o.MaxLag == 0 {
 		o.MaxLag = 5 * time.Second
 	}
+	if o.TurnWait == 0 {
+		o.TurnWait = 10 * time.Minute
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -71,14 +77,15 @@ func (o *Options) EnsureDefaults() {
 
 // Node serves the embedded engine. It is a proxy.Backend.
 type Node struct {
-	opt     Options
-	table   map[string]*entry // by name in lower and in upper case
-	started time.Time
-	role    role
-	drain   atomic.Bool
-	collect chan struct{} // GC asks for a collection
-	memory  memory
-	places  *places
+	opt      Options
+	table    map[string]*entry // by name in lower and in upper case
+	started  time.Time
+	role     role
+	drain    atomic.Bool
+	collect  chan struct{} // GC asks for a collection
+	memory   memory
+	replicas replicas
+	places   *places
 
 	monitors monitors
 	events   events
@@ -136,6 +143,7 @@ func New(opt Options) *Node {
 	}
 	opt.Settings.Watch(settings.MaxMemory, n.memory.setLimit)
 	n.events.hub, n.events.queue = opt.Hub, opt.Hooks
+	n.replicas.watch(opt.Settings)
 	n.role.init(n)
 	opt.Store.Attach(&n.events)
 	return n

@@ -163,6 +163,8 @@ func (r *role) newFollower(addr string) (*follower.Follower, error) {
 		Store:         replica{opt.Store},
 		Ranges:        replica{opt.Store},
 		Synced:        func() int64 { return opt.Log.Stats().Synced },
+		Sync:          opt.Log.Sync,
+		Compact:       r.node.compact,
 		MaxLag:        opt.MaxLag,
 		Logger:        opt.Logger,
 	})
@@ -239,6 +241,13 @@ func (r *role) leader() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.addr
+}
+
+// follower returns what follows the leader, nil as long as that has not begun.
+func (r *role) follower() (fol *follower.Follower, following bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fol, r.addr != ""
 }
 
 // status returns the follower's state, nil when the node is a leader.

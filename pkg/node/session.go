@@ -119,7 +119,11 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 	}
 	s.flushWrites()
 	if b.offset > 0 {
-		if err := s.node.opt.Store.Commit(ctx, b.offset); err != nil {
+		err := s.node.opt.Store.Commit(ctx, b.offset)
+		if err == nil {
+			err = s.node.replicated(ctx, b.offset)
+		}
+		if err != nil {
 			s.disown(base, err)
 		}
 	}
@@ -281,6 +285,8 @@ func (s *session) admit(e *entry, args []string) error {
 	switch {
 	case e.grows && s.node.memory.over.Load() && s.node.opt.Store.Refusal() == nil:
 		return errMemory
+	case e.write && s.node.tooFew():
+		return errNoReplicas
 	case e.free || e.write:
 		return nil
 	}

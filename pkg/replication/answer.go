@@ -3,7 +3,6 @@ package replication
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"evenkeel/pkg/aof"
@@ -186,43 +185,4 @@ func refusal(text string) error {
 		return fmt.Errorf("%w: %w", ErrRefused, ErrSelf)
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(text, code))
-}
-
-// Ack is what a follower reports: REPLCONF ACK <offset> <synced offset>.
-type Ack struct {
-	// Offset up to which the follower has applied the log.
-	Offset int64
-	// Synced is the offset up to which its own log is known to be on disk.
-	Synced int64
-}
-
-// Append appends the command as a RESP array of bulk strings.
-func (a Ack) Append(dst []byte) []byte {
-	return appendArray(dst, "REPLCONF", "ACK",
-		strconv.FormatInt(a.Offset, 10), strconv.FormatInt(a.Synced, 10))
-}
-
-// ParseReplconf reads a REPLCONF that a follower sends on its stream. ok is
-// false for a REPLCONF that this version does not know; it is to be skipped.
-// Any other command is an error.
-func ParseReplconf(args []string) (a Ack, ok bool, err error) {
-	if len(args) == 0 {
-		return a, false, nil
-	}
-	if !strings.EqualFold(args[0], "REPLCONF") {
-		return a, false, fmt.Errorf("%w: want REPLCONF on a replication stream, got %.32q", ErrProtocol, args[0])
-	}
-	if len(args) < 2 || !strings.EqualFold(args[1], "ACK") {
-		return a, false, nil
-	}
-	if len(args) < 4 {
-		return a, false, fmt.Errorf("%w: REPLCONF ACK needs two offsets", ErrProtocol)
-	}
-	if a.Offset, err = parseCount(args[2]); err != nil {
-		return Ack{}, false, fmt.Errorf("%w: REPLCONF ACK offset %.32q", ErrProtocol, args[2])
-	}
-	if a.Synced, err = parseCount(args[3]); err != nil {
-		return Ack{}, false, fmt.Errorf("%w: REPLCONF ACK synced offset %.32q", ErrProtocol, args[3])
-	}
-	return a, true, nil
 }

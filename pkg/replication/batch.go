@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"evenkeel/pkg/aof"
@@ -20,12 +19,15 @@ const (
 	maxAnnotation = 256       // bytes of an annotation line, its end included
 )
 
-// Frame is one item of a stream: a batch, or a heartbeat.
+// Frame is one item of a stream: a batch, a heartbeat, or something else that
+// the leader says.
 type Frame struct {
 	// Batch that ends at Mark. Its payload is valid until the next call of
 	// Next. A heartbeat has none; its Mark is where the leader's log ends.
 	aof.Batch
 	Heartbeat bool
+	// Control is the words of a line that is neither, see CtlSync and its like.
+	Control []string
 }
 
 // BatchReader cuts the bytes that follow an Answer into frames. It verifies
@@ -97,13 +99,14 @@ func (b *BatchReader) advance() (int, error) {
 			return 0, nil
 		}
 		limit := maxHeader
-		if b.args == 0 && b.buf[at] == '#' {
+		line := b.args == 0 && (b.buf[at] == '#' || b.scan == 0 && b.buf[at] == '+')
+		if line {
 			limit = maxAnnotation
 		}
 		avail := b.buf[at:min(b.end, at+limit)]
 		nl := bytes.IndexByte(avail, '\n')
 		switch {
-		case nl >= 0 && avail[0] == '#' && b.args == 0:
+		case nl >= 0 && line:
 			return nl + 1, nil
 		case nl >= 0:
 			if err := b.header(avail[:nl+1]); err != nil {
@@ -122,8 +125,7 @@ func (b *BatchReader) advance() (int, error) {
 func AppendHeartbeat(dst []byte, m aof.Mark) []byte {
 	start := len(dst)
 	dst = fmt.Appendf(dst, "#%d 0 %d %s ", m.Offset, m.Time, m.Digest)
-	sum := crc32.Checksum(dst[start:], crc32.MakeTable(crc32.Castagnoli))
-	return fmt.Appendf(dst, "%08x\r\n", sum)
+	return fmt.Appendf(dst, "%08x\r\n", castagnoli(dst[start:]))
 }
 
 // header takes "*<n>\r\n" or "$<n>\r\n" and moves scan behind it, and behind
@@ -170,6 +172,12 @@ func headerNumber(line []byte) (int, bool) {
 func (b *BatchReader) frame(line int) (Frame, error) {
 	size := b.scan + line
 	var f Frame
+	if b.buf[b.start] == '+' {
+		var err error
+		f.Control, err = parseControl(b.buf[b.start : b.start+size])
+		b.start += size
+		return f, err
+	}
 	err := aof.ParseBatches(b.buf[b.start:b.start+size], func(batch aof.Batch) error {
 		f.Batch = batch
 		return nil

@@ -2,7 +2,9 @@
 // words of the protocol between two Evenkeel pods and the machine that turns
 // what a follower has heard into what it may say about itself.
 //
-//	Hello, Answer, Ack  the handshake, both directions
+//	Hello, Answer       the handshake, both directions
+//	Range, Bits         what a range resync is about
+//	Report, controls    what both sides say while the log streams
 //	BatchReader         cuts a byte stream into verified batches and heartbeats
 //	Heartbeat           what a leader sends while nothing is written
 //	LeaderClock         the leader's clock, seen from here

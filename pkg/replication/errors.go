@@ -2,6 +2,9 @@ package replication
 
 import "errors"
 
+// errWords says that a message has too few words.
+var errWords = errors.New("too few words")
+
 // What can be wrong with the other side. Test with errors.Is; the errors that
 // are returned add the place.
 var (

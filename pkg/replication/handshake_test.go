@@ -3,9 +3,12 @@ package replication
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/resp"
@@ -138,11 +141,18 @@ func TestRefusalIsOneShortLine(t *testing.T) {
 	}
 }
 
-func TestReplconf(t *testing.T) {
-	want := Ack{Offset: 12, Synced: 7}
-	got, ok, err := ParseReplconf(words(t, want.Append(nil)))
-	if got != want || !ok || err != nil {
-		t.Errorf("got %+v, %v, %v", got, ok, err)
+func TestReports(t *testing.T) {
+	for _, want := range []Report{
+		{Kind: ReportAck, Offset: 12, Synced: 7},
+		{Kind: ReportTurnAsk},
+		{Kind: ReportTurnDone},
+		{Kind: ReportCompacted, ID: "x", Offset: 9, Digest: aof.Digest{Hi: 1, Lo: 2}},
+		{Kind: ReportCompacted, ID: "x", Err: "no room\r\n here"},
+	} {
+		got, err := ParseReport(words(t, want.Append(nil)))
+		if got != want || err != nil {
+			t.Errorf("got %+v, %v; want %+v", got, err, want)
+		}
 	}
 	for _, tt := range []struct {
 		line string
@@ -150,14 +160,53 @@ func TestReplconf(t *testing.T) {
 	}{
 		{"REPLCONF", nil},
 		{"replconf getack *", nil},
+		{"REPLCONF TURN", nil},
+		{"REPLCONF TURN LATER", nil},
 		{"REPLCONF ACK 1", ErrProtocol},
 		{"REPLCONF ACK x 1", ErrProtocol},
 		{"REPLCONF ACK 1 -1", ErrProtocol},
+		{"REPLCONF COMPACTED x 1 " + zeroDigest, ErrProtocol},
+		{"REPLCONF COMPACTED x 1 y z", ErrProtocol},
+		{"REPLCONF COMPACTED x -1 " + zeroDigest + " z", ErrProtocol},
 		{"SET a b", ErrProtocol},
 	} {
-		if _, ok, err := ParseReplconf(strings.Split(tt.line, " ")); ok || !errors.Is(err, tt.err) {
-			t.Errorf("%s: %v, %v; want false, %v", tt.line, ok, err, tt.err)
+		if r, err := ParseReport(strings.Split(tt.line, " ")); r != (Report{}) || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %+v, %v; want nothing, %v", tt.line, r, err, tt.err)
 		}
+	}
+}
+
+// TestControls: what a leader says comes out between the batches, however the
+// network cuts it.
+func TestControls(t *testing.T) {
+	var stream []byte
+	stream = AppendControl(stream, CtlSync)
+	stream = AppendHeartbeat(stream, aof.Mark{Offset: 5, Time: 1})
+	stream = AppendControl(stream, CtlCompact, "id")
+	stream = AppendControl(stream, CtlTurn)
+	r := NewBatchReader(iotest.OneByteReader(bytes.NewReader(stream)), 5, 0)
+	var got []string
+	for {
+		f, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(f.Control, f.Heartbeat))
+	}
+	if want := "[SYNC] false, [] true, [COMPACT id] false, [TURN] false"; strings.Join(got, ", ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	// Inside a batch there is none.
+	bad := append([]byte("*1\r\n$1\r\na\r\n"), AppendControl(nil, CtlSync)...)
+	if f, err := NewBatchReader(bytes.NewReader(bad), 0, 0).Next(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	endless := append([]byte("+"), bytes.Repeat([]byte("x"), 1000)...)
+	if _, err := NewBatchReader(bytes.NewReader(endless), 0, 0).Next(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a line without an end: %v", err)
 	}
 }
 

@@ -30,6 +30,9 @@ const (
 	ShrinkCheck     = "aofshrink-check-interval"
 	ShrinkCooldown  = "aofshrink-cooldown"
 	ReplBacklogSize = "repl-backlog-size"
+
+	MinReplicas        = "min-replicas-to-write"
+	MinReplicasTimeout = "min-replicas-timeout"
 )
 
 // Property is one entry of CONFIG.
@@ -71,6 +74,8 @@ var properties = []*Property{
 	{Name: ShrinkCheck, Default: "10s", own: true, check: checkDuration(ShrinkCheck, 100*time.Millisecond)},
 	{Name: ShrinkCooldown, Default: "1m0s", own: true, check: checkDuration(ShrinkCooldown, time.Millisecond)},
 	{Name: ReplBacklogSize, Default: "64mb", own: true, check: checkSize(ReplBacklogSize)},
+	{Name: MinReplicas, Default: "0", own: true, check: checkUint(MinReplicas)},
+	{Name: MinReplicasTimeout, Default: "1s", own: true, check: checkDuration(MinReplicasTimeout, time.Millisecond)},
 }
 
 func find(name string) *Property {

@@ -170,6 +170,26 @@ func (s *server) words(line string) any {
 	return s.do(args...)
 }
 
+// said carries a command out and returns OK, or its error.
+func (s *server) said(line string) string {
+	var args []any
+	for _, w := range strings.Fields(line) {
+		args = append(args, w)
+	}
+	if err := s.rdb.Do(context.Background(), args...).Err(); err != nil {
+		return err.Error()
+	}
+	return "OK"
+}
+
+// signal sends the process a signal.
+func (s *server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // fill sets n points in collection key, in pipelines.
 func (s *server) fill(key string, n int) {
 	s.t.Helper()

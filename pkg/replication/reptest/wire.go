@@ -22,7 +22,8 @@ type Network struct {
 	Resolve func() string
 
 	mu     sync.Mutex
-	faults []Fault // of the next connections, one after the other
+	faults []Fault       // of the next connections, one after the other
+	stall  chan struct{} // nothing is read until it is closed; nil: it is
 
 	Received atomic.Int64 // bytes
 	Dialed   atomic.Int64 // connections made
@@ -33,6 +34,21 @@ func (n *Network) Inject(faults ...Fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = append(n.faults, faults...)
+}
+
+// Stall lets nothing come through any more, on any connection, until Resume.
+func (n *Network) Stall() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stall = make(chan struct{})
+}
+
+// Resume ends Stall.
+func (n *Network) Resume() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.stall)
+	n.stall = nil
 }
 
 // Dial is for follower.Options.
@@ -64,6 +80,12 @@ type wire struct {
 }
 
 func (w *wire) Read(p []byte) (int, error) {
+	w.net.mu.Lock()
+	stall := w.net.stall
+	w.net.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
 	if limit := w.fault.CutAfter; limit > 0 {
 		if w.got >= limit {
 			w.Close()
