@@ -114,6 +114,24 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	}
 	s.logger.Info("log loaded", "commands", s.store.Stats().Commands,
 		"offset", s.log.Position().Offset, "took", time.Since(started).Round(time.Millisecond))
+	if err := s.afterCrash(ctx); err != nil {
+		return errors.Join(err, s.closeLog())
+	}
+	return nil
+}
+
+// afterCrash begins a new epoch for a leader that was not shut down in good
+// order: its followers may have an end of its log that the crash took. So they learn
+// that they have something else, and keep it, instead of taking new commands for old ones.
+func (s *sidecar) afterCrash(ctx context.Context) error {
+	host, _ := s.settings.Follow()
+	r := s.log.Recovery()
+	if s.cfg.follow != "" || host != "" || r.Clean || r.New || s.log.Last().Offset == 0 {
+		return nil
+	}
+	if err := s.store.BeginEpoch(ctx); err != nil {
+		return fmt.Errorf("begin a new epoch after a crash: %w", err)
+	}
 	return nil
 }
 

@@ -222,6 +222,7 @@ func TestManifestWaitsForSync(t *testing.T) {
 	if len(m.Files) != 1 || m.Files[0].End != nil {
 		t.Errorf("manifest %+v", m.Files)
 	}
+	eventually(t, func() bool { _, err := l.Begin(0); return err != nil }) // the worker has tried, and waits
 	disk.FailOp("", nil)
 	heal(t, l, c)
 }

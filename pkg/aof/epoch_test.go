@@ -208,3 +208,26 @@ func TestKeepLost(t *testing.T) {
 		t.Errorf("removed %q, want %s in it", removed, left)
 	}
 }
+
+// TestClean: a log knows whether it was closed in good order, and one that was
+// not may miss its end.
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, dir)
+	if l.Recovery().Clean {
+		t.Error("a new log was closed before")
+	}
+	write(t, l, 1, set(1))
+	closeLog(t, l)
+	l = openLog(t, dir)
+	if !l.Recovery().Clean {
+		t.Error("it was closed in good order, and does not know")
+	}
+	died := t.TempDir() // as if the process died now: nothing was appended since
+	if err := os.CopyFS(died, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if openLog(t, died).Recovery().Clean {
+		t.Error("it died, and believes to have been closed in good order")
+	}
+}

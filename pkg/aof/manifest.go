@@ -43,6 +43,9 @@ type manifest struct {
 	// Obsolete are files that are no part of the log any more and are being
 	// removed.
 	Obsolete []string `json:"obsolete,omitempty"`
+	// ClosedAt is where the log ended when it was closed in good order; absent
+	// while it is open, and after a crash.
+	ClosedAt *int64 `json:"closed_at,omitempty"`
 	// Checksum is the CRC-32C of the manifest without it. A person who edits the
 	// file takes the line out.
 	Checksum string `json:"crc32c,omitempty"`

@@ -14,7 +14,10 @@ import (
 
 // Recovery is what Open found and did, for a line that a person reads.
 type Recovery struct {
-	New         bool   // the directory was empty: a new history began
+	New bool // the directory was empty: a new history began
+	// Clean says that the log was closed in good order. Otherwise its end may be
+	// missing, which somebody who follows it may have.
+	Clean       bool
 	AdoptedFrom string // path of the plain append-only file that was taken over
 
 	// A torn tail: CutBytes bytes of CutFile from file position CutAt on were no
@@ -193,6 +196,10 @@ func (op *opening) decideFrom(m *manifest) error {
 	op.end = op.sealedEnd()
 	if err := op.followOn(open); err != nil {
 		return err
+	}
+	if m.ClosedAt != nil {
+		l.recovery.Clean = *m.ClosedAt == op.end.Offset
+		op.rewrite = true // it holds until something is appended
 	}
 	op.leftovers()
 	return nil

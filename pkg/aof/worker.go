@@ -161,6 +161,9 @@ func (l *Log) Close(ctx context.Context) error {
 	} else {
 		errs = append(errs, l.flushAndSync())
 	}
+	if errors.Join(errs...) == nil {
+		l.sign()
+	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	l.mu.Lock()
@@ -182,4 +185,18 @@ func (l *Log) Close(ctx context.Context) error {
 		return fmt.Errorf("close the log: %w", err)
 	}
 	return nil
+}
+
+// sign notes in MANIFEST that the log is closed in good order. It is synced, and
+// the caller has the turn. If that fails the next Open takes it for a crash.
+func (l *Log) sign() {
+	l.manifestMu.Lock()
+	defer l.manifestMu.Unlock()
+	l.mu.Lock()
+	m := l.manifestLocked(l.base, l.segs, l.obsoleteNames())
+	m.ClosedAt = &l.last.Offset
+	l.mu.Unlock()
+	if err := l.writeManifest(m); err != nil {
+		l.logger.Warn("note that the log is closed", "error", err)
+	}
 }
