@@ -32,6 +32,9 @@ type FS interface {
 	// It is held until the Closer is closed or the process ends. When somebody
 	// else has it the error is a *LockedError.
 	Lock(dir string) (io.Closer, error)
+	// LockRead keeps dir from whoever wants Lock, and changes nothing in it. Others
+	// may have it too. A folder that was never locked is left as it is.
+	LockRead(dir string) (io.Closer, error)
 	// FreeSpace returns the bytes that an unprivileged process may still write
 	// in dir.
 	FreeSpace(dir string) (int64, error)

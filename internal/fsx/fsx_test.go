@@ -84,6 +84,41 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// Readers share a lock that keeps the owner out, and change nothing.
+func TestLockRead(t *testing.T) {
+	dir := t.TempDir()
+	free, err := fsx.OS{}.LockRead(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, fsx.LockName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a reader made the lock file: %v", err)
+	}
+	_ = free.Close()
+	lock, err := fsx.OS{}.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fsx.OS{}.LockRead(dir)
+	if le, ok := errors.AsType[*fsx.LockedError](err); !ok || le.PID != os.Getpid() {
+		t.Fatalf("a reader beside the owner: %v", err)
+	}
+	_ = lock.Close()
+	before, _ := os.ReadFile(filepath.Join(dir, fsx.LockName))
+	one, err1 := fsx.OS{}.LockRead(dir)
+	two, err2 := fsx.OS{}.LockRead(dir)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	if _, err := (fsx.OS{}).Lock(dir); err == nil {
+		t.Fatal("the owner came in beside readers")
+	}
+	_, _ = one.Close(), two.Close()
+	if after, _ := os.ReadFile(filepath.Join(dir, fsx.LockName)); string(after) != string(before) {
+		t.Errorf("the lock file says %q, not %q", after, before)
+	}
+}
+
 // The lock of a process that was killed is free.
 func TestLockOfDeadProcess(t *testing.T) {
 	if dir := os.Getenv("FSX_TEST_LOCK"); dir != "" {

@@ -73,13 +73,8 @@ func (OS) Lock(dir string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil {
-		pid := holder(f)
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &LockedError{Dir: dir, PID: pid}
-		}
-		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		return nil, notLocked(f, dir, err)
 	}
 	// Naming the holder is a courtesy: a full disk must not keep it from the
 	// lock that it already has.
@@ -89,19 +84,50 @@ func (OS) Lock(dir string) (io.Closer, error) {
 	return f, nil
 }
 
-func flock(f *os.File) error {
+// LockRead implements FS. Whoever has the lock has made its file, so where there
+// is none nobody has it.
+func (OS) LockRead(dir string) (io.Closer, error) {
+	f, err := os.Open(filepath.Join(dir, LockName)) // #nosec G304 -- paths come from the operator
+	if errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_SH); err != nil {
+		return nil, notLocked(f, dir, err)
+	}
+	return f, nil
+}
+
+// notLocked closes the lock file and says why it could not be locked.
+func notLocked(f *os.File, dir string, err error) error {
+	pid := holder(f)
+	_ = f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return &LockedError{Dir: dir, PID: pid}
+	}
+	return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+}
+
+func flock(f *os.File, how int) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) // #nosec G115 -- descriptors are small
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB) // #nosec G115 -- descriptors are small
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
 }
 
+// holder returns the process that wrote its name into the lock file, if it runs
+// still: who holds the lock to read does not write.
 func holder(f *os.File) int {
 	var b [32]byte
 	n, _ := f.ReadAt(b[:], 0)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil || pid <= 0 || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return 0
+	}
 	return pid
 }
 

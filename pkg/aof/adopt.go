@@ -81,19 +81,32 @@ func checkTornCommand(path string, w *window) error {
 	damage := func(reason string) error {
 		return &DamageError{File: path, Offset: w.pos, Reason: "the command that begins here is not whole; " + reason}
 	}
+	at, ok := findCommand(tail)
+	switch {
+	case !ok:
+		return damage("whether there are whole ones behind it takes too long to tell")
+	case at >= 0:
+		return damage(fmt.Sprintf("there is a whole one behind it, at byte %d", w.pos+int64(at)))
+	}
+	return nil
+}
+
+// findCommand returns where the first whole command behind the start of tail
+// begins, -1 when there is none; not ok: that takes too long to tell.
+func findCommand(tail []byte) (start int, ok bool) {
 	budget := 64 * len(tail)
 	for at := 0; ; {
 		i := bytes.Index(tail[at:], []byte("\n*"))
 		if i < 0 {
-			return nil
+			return -1, true
 		}
 		at += i + 1
 		next, s := skipCommand(tail, at)
 		if s == found && next > at+len("*0\r\n") {
-			return damage(fmt.Sprintf("there is a whole one behind it, at byte %d", w.pos+int64(at)))
+			return at, true
 		}
 		if budget -= min(next, len(tail)) - at; budget < 0 {
-			return damage("whether there are whole ones behind it takes too long to tell")
+			return -1, false
 		}
 	}
 }

@@ -165,13 +165,26 @@ func (l *Log) checkTorn(path string, w *window, fe *formatError) error {
 	if _, err := w.f.ReadAt(tail, w.pos); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: read the tail at %d: %w", path, w.pos, err)
 	}
-	// Values may hold text that looks like annotations, and each costs a checksum
-	// of what it claims to cover; the budget keeps that linear.
+	at, ok := findBatch(tail)
+	switch {
+	case !ok:
+		return damage("whether there are valid batches behind it takes too long to tell")
+	case at >= 0:
+		return damage(fmt.Sprintf("there is a valid batch behind it, at byte %d", w.pos+int64(at)))
+	}
+	return nil
+}
+
+// findBatch returns where the first valid batch in tail begins, -1 when there is
+// none; not ok: that takes too long to tell. Values may hold text that looks like
+// annotations, and each costs a checksum of what it claims to cover; a budget
+// keeps that linear.
+func findBatch(tail []byte) (start int, ok bool) {
 	budget := 64 * int64(len(tail))
 	for at := 0; ; {
 		i := bytes.Index(tail[at:], []byte("\n#"))
 		if i < 0 {
-			return nil
+			return -1, true
 		}
 		at += i + 1
 		a, s := parseAnnotation(tail[at:])
@@ -179,11 +192,11 @@ func (l *Log) checkTorn(path string, w *window, fe *formatError) error {
 			continue
 		}
 		if budget -= a.payload; budget < 0 {
-			return damage("whether there are valid batches behind it takes too long to tell")
+			return -1, false
 		}
 		start := at - int(a.payload)
 		if checksum(0, tail[start:at+a.text]) == a.crc {
-			return damage(fmt.Sprintf("there is a valid batch behind it, at byte %d", w.pos+int64(start)))
+			return start, true
 		}
 	}
 }

@@ -175,6 +175,7 @@ func (r *replay) base(f replayFile, s scanner) ([]indexEntry, error) {
 type baseScan struct {
 	scanner
 	want    Mark // Time < 0: take it from the first batch
+	learn   bool // take want.Digest from the last line
 	index   []indexEntry
 	payload int64
 	closed  bool
@@ -191,6 +192,9 @@ func (b *baseScan) next() (Batch, error) {
 	}
 	if b.want.Time < 0 {
 		b.want.Time = f.mark.Time
+	}
+	if b.learn && f.payload == 0 {
+		b.want.Digest = f.mark.Digest
 	}
 	want := b.want
 	if f.payload > 0 {
@@ -210,24 +214,40 @@ func (b *baseScan) next() (Batch, error) {
 
 func (r *replay) segment(f replayFile, s scanner) ([]indexEntry, error) {
 	var index []indexEntry
-	off := f.start
-	for {
-		at := s.pos
-		raw, fr, err := s.next()
+	b := segmentScan{scanner: s, end: f.start}
+	for at := int64(0); ; at = s.pos {
+		start := b.end
+		batch, err := b.next()
 		if errors.Is(err, io.EOF) {
 			return index, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if fr.payload == 0 || fr.mark.Offset-int64(fr.payload) != off {
-			return nil, &formatError{at: at, reason: fmt.Sprintf("a batch leads from offset %d to %d, expected one from %d",
-				fr.mark.Offset-int64(fr.payload), fr.mark.Offset, off)}
-		}
-		index = indexAt(index, off, at)
-		off = fr.mark.Offset
-		if err := r.deliver(Batch{Mark: fr.mark, Payload: raw[:fr.payload]}, at, s.pos); err != nil {
+		index = indexAt(index, start, at)
+		if err := r.deliver(batch, at, s.pos); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// segmentScan reads a segment and checks that its batches follow each other.
+type segmentScan struct {
+	scanner
+	end int64 // logical offset that the last batch has led to
+}
+
+func (b *segmentScan) next() (Batch, error) {
+	at := b.pos
+	raw, f, err := b.scanner.next()
+	if err != nil {
+		return Batch{}, err
+	}
+	start, want := f.mark.Offset-int64(f.payload), b.end
+	b.end = f.mark.Offset
+	if f.payload == 0 || start != want {
+		return Batch{}, &formatError{at: at, reason: fmt.Sprintf("a batch leads from offset %d to %d, expected one from %d",
+			start, f.mark.Offset, want)}
+	}
+	return Batch{Mark: f.mark, Payload: raw[:f.payload]}, nil
 }

@@ -169,6 +169,9 @@ func (m *Memory) MkdirAll(string, fs.FileMode) error { return nil }
 // Lock locks nothing.
 func (m *Memory) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
+// LockRead locks nothing.
+func (m *Memory) LockRead(string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
 // FreeSpace is 1 TiB.
 func (m *Memory) FreeSpace(string) (int64, error) { return 1 << 40, nil }
 
