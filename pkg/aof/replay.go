@@ -234,7 +234,7 @@ func (r *replay) segment(f replayFile, s scanner) ([]indexEntry, error) {
 // segmentScan reads a segment and checks that its batches follow each other.
 type segmentScan struct {
 	scanner
-	end int64 // logical offset that the last batch has led to
+	end int64 // logical offset that the last batch has led to; < 0: not known
 }
 
 func (b *segmentScan) next() (Batch, error) {
@@ -245,7 +245,7 @@ func (b *segmentScan) next() (Batch, error) {
 	}
 	start, want := f.mark.Offset-int64(f.payload), b.end
 	b.end = f.mark.Offset
-	if f.payload == 0 || start != want {
+	if f.payload == 0 || want >= 0 && start != want {
 		return Batch{}, &formatError{at: at, reason: fmt.Sprintf("a batch leads from offset %d to %d, expected one from %d",
 			start, f.mark.Offset, want)}
 	}

@@ -32,6 +32,7 @@
 //	follow.go    what a follower does with batches of its leader, and with its base
 //	ranges.go    a snapshot in ranges, for a follower that has most of it
 //	resync.go    such a follower takes what differs
+//	offline.go   the state that batches lead to, for tools
 //
 // Lock order: Store.files, Store.mu, then the locks inside the log. Nothing is written to
 // disk and nothing waits while Store.mu is held.

@@ -20,9 +20,10 @@ type replayer struct {
 	store   *Store
 	eng     *engine.Engine
 	out     reply.Reply
-	live    bool   // it goes on in front of clients: fences are told
-	refused int    // commands that the engine did not accept
-	first   string // the first of them, and why
+	live    bool                                // it goes on in front of clients: fences are told
+	differs func(want aof.Mark, got aof.Digest) // hears of batches that lead elsewhere; nil: they are logged
+	refused int                                 // commands that the engine did not accept
+	first   string                              // the first of them, and why
 }
 
 func (s *Store) replayer(eng *engine.Engine) *replayer { return &replayer{store: s, eng: eng} }
@@ -172,7 +173,11 @@ func (r *replayer) check(b aof.Batch) {
 	if b.Unchecked || aof.Digest(r.eng.State().Digest()) == b.Digest {
 		return
 	}
-	if r.store.stats.mismatches.Add(1) == 1 {
+	first := r.store.stats.mismatches.Add(1) == 1
+	switch {
+	case r.differs != nil:
+		r.differs(b.Mark, aof.Digest(r.eng.State().Digest()))
+	case first:
 		r.store.opt.Logger.Error("the log leads to another state than it says; it may have been written by another version",
 			"offset", b.Offset, "want", b.Digest.String(), "got", r.eng.State().Digest().String())
 	}
