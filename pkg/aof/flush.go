@@ -264,8 +264,12 @@ func (l *Log) createSegment() error {
 	seg := &logFile{name: name, kind: kindSegment, start: w.start.Offset, startDigest: w.start.Digest}
 	w.file = &handle{f: f, seg: seg, path: path}
 	l.mu.Lock()
-	// A base without a known digest is the only state that has none.
-	seg.startKnown = l.base == nil || l.base.digestKnown || seg.start != l.base.end.Offset
+	// A base without a known digest is the only state that has none; that of an
+	// adopted file may have become known since the writer was told where it begins.
+	seg.startKnown = true
+	if base := l.base; base != nil && seg.start == base.end.Offset {
+		seg.startDigest, seg.startKnown = base.end.Digest, base.digestKnown
+	}
 	l.segs = append(l.segs, seg)
 	l.current = w.file
 	l.published = false

@@ -100,12 +100,6 @@ type OtherFile struct {
 	What string `json:"what"`
 }
 
-// Ancestor is a history that the log's continues: they agree up to Offset.
-type Ancestor struct {
-	Epoch  string `json:"epoch"`
-	Offset int64  `json:"offset"`
-}
-
 // Directory is what a log's directory holds. It is read, never changed, but by
 // Repair.
 type Directory struct {
@@ -113,7 +107,7 @@ type Directory struct {
 	Manifest string      `json:"manifest"` // ok, missing, damaged
 	Plain    bool        `json:"plain"`    // a Tile38 append-only file and no log yet
 	Epoch    string      `json:"epoch,omitempty"`
-	Previous []Ancestor  `json:"previous,omitempty"`
+	Previous []Fork      `json:"previous,omitempty"`
 	Files    []*FileInfo `json:"files"` // in the order of their offsets: backlog, base, log
 	Others   []OtherFile `json:"others,omitempty"`
 	Damage   []Damage    `json:"damage,omitempty"` // of the manifest and of how files follow each other
@@ -245,10 +239,7 @@ func (d *Directory) fromManifest(b []byte) error {
 		d.damage(manifestName, "%v", err)
 		return d.found()
 	}
-	d.m, d.Epoch = m, m.Epoch
-	for _, p := range m.Previous {
-		d.Previous = append(d.Previous, Ancestor{Epoch: p.Epoch, Offset: p.Offset})
-	}
+	d.m, d.Epoch, d.Previous = m, m.Epoch, m.Previous
 	l := d.op.l
 	for _, f := range files {
 		if f.kind != kindSegment {
@@ -324,7 +315,7 @@ func (d *Directory) others() {
 			what = "unfinished: the next start removes it"
 		case strings.Contains(name, cutInfix):
 			what = "cut off or set aside earlier"
-		case strings.HasPrefix(name, "lost-") && strings.HasSuffix(name, fileSuffix):
+		case strings.HasPrefix(name, lostName) && strings.HasSuffix(name, fileSuffix):
 			what = "commands of a history that was given up"
 		case ours && n.kind == kindBase:
 			what = "a base that the log does not rest on: the next start removes it"

@@ -2,8 +2,6 @@ package aof
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -211,10 +209,6 @@ func (r *Repair) chain(start int64) error {
 		if damaged {
 			ended = fmt.Sprintf("it builds on what is damaged in %s", f.Name)
 		}
-		if damaged && f.good.pos == 0 {
-			r.setAside(f, "nothing before the damage at its beginning")
-			continue
-		}
 		if damaged {
 			r.cutAt(f)
 		}
@@ -318,23 +312,23 @@ func (r *Repair) cutAt(f *FileInfo) {
 
 // describe makes the manifest of the repaired log.
 func (r *Repair) describe(backlog []*FileInfo) error {
-	m := &manifest{Version: manifestVersion, Previous: []previousEpoch{}, Files: []manifestFile{}}
+	m := &manifest{Version: manifestVersion, Previous: []Fork{}, Files: []manifestFile{}}
 	if r.d.m != nil {
 		m.Epoch, m.Previous, m.Obsolete = r.d.m.Epoch, slices.Clone(r.d.m.Previous), r.d.m.Obsolete
 	}
 	if r.d.m == nil || r.forgets() {
-		var id [20]byte
-		if _, err := rand.Read(id[:]); err != nil {
-			return fmt.Errorf("make an epoch: %w", err)
+		epoch, err := NewEpochID()
+		if err != nil {
+			return err
 		}
 		if m.Epoch != "" {
-			m.Previous = append(m.Previous, previousEpoch{Epoch: m.Epoch, Offset: r.Offset})
+			m.Previous = append(m.Previous, Fork{Epoch: m.Epoch, Offset: r.Offset})
 		}
 		for i := range m.Previous {
 			m.Previous[i].Offset = min(m.Previous[i].Offset, r.Offset)
 		}
-		m.Epoch = hex.EncodeToString(id[:])
-		r.NewEpoch = m.Epoch
+		m.Previous = m.Previous[max(len(m.Previous)-maxForks, 0):]
+		m.Epoch, r.NewEpoch = epoch, epoch
 	}
 	end, known := Mark{}, true
 	take := func(f *FileInfo, open bool) {

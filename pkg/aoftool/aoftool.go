@@ -34,6 +34,7 @@ func (o *Options) EnsureDefaults() {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
+	o.Engine.EnsureDefaults()
 }
 
 // Validate lists every fault.
