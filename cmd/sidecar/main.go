@@ -24,12 +24,35 @@ func main() {
 func status() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := root().ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "sidecar:", err)
-		return 1
+	err := root().ExecuteContext(ctx)
+	exit, coded := errors.AsType[*exitError](err)
+	switch {
+	case coded && exit.err == nil: // everything is said
+		return exit.code
+	case err == nil || !coded && errors.Is(err, context.Canceled):
+		return 0
 	}
-	return 0
+	fmt.Fprintln(os.Stderr, "sidecar:", err)
+	if coded {
+		return exit.code
+	}
+	return 1
 }
+
+// exitError ends the program with a status of its own.
+type exitError struct {
+	code int
+	err  error // nil: there is nothing more to say
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{
@@ -40,11 +63,12 @@ keeps its log small without a pause, and tells how it fares.
 
   sidecar run                          a leader on :9851, data in ./data
   sidecar run --follow HOST:9851       a follower of it
-  sidecar compact --wait HOST:9851     compact it and its followers, one after the other`,
+  sidecar compact --wait HOST:9851     compact it and its followers, one after the other
+  sidecar aof verify DIR               is the log in DIR whole?`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), compactCommand())
+	cmd.AddCommand(runCommand(), compactCommand(), aofCommand())
 	return cmd
 }

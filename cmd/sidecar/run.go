@@ -9,10 +9,9 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"evenkeel/internal/fsx"
 	"evenkeel/pkg/settings"
@@ -187,23 +186,15 @@ func (s *sidecar) closeLog() error {
 
 // loadProgress shows a person how far the load is; a program reads /readyz.
 func loadProgress(w io.Writer, g *gate) func(done, total int64) {
-	f, isFile := w.(*os.File)
-	tty := isFile && isTerminal(f)
-	var once sync.Once
-	last := time.Now()
+	b := newBar(w, "loading")
 	return func(done, total int64) {
 		if total == 0 {
 			return
 		}
-		pct := done * 100 / total
-		g.close(fmt.Sprintf("loading: %d %% of %d MiB", pct, total>>20))
-		if !tty || (time.Since(last) < 100*time.Millisecond && done < total) {
-			return
-		}
-		last = time.Now()
-		_, _ = fmt.Fprintf(w, "\rloading %3d %% of %d MiB", pct, total>>20)
+		g.close(fmt.Sprintf("loading: %d %% of %d MiB", done*100/total, total>>20))
+		b.update(done, total)
 		if done >= total {
-			once.Do(func() { _, _ = fmt.Fprintln(w) })
+			b.clear()
 		}
 	}
 }
@@ -222,8 +213,8 @@ func (c *config) override(s *settings.Settings) error {
 }
 
 func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS) // #nosec G115 -- descriptors are small
+	return err == nil
 }
 
 var _ fsx.FS = fsx.OS{}

@@ -93,6 +93,9 @@ type prefix struct {
 // Whole says whether all of the file, but for a torn tail, is as it was written.
 func (f *FileInfo) Whole() bool { return len(f.Damage) == 0 && !f.missing }
 
+// Missing says whether the file is not there, or is no file.
+func (f *FileInfo) Missing() bool { return f.missing }
+
 // OtherFile is a file in a log's directory that is no part of the log.
 type OtherFile struct {
 	Name string `json:"name"`

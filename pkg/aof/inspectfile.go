@@ -112,7 +112,9 @@ func (s *fileScan) run() error {
 			fe = &formatError{at: s.w.limit, reason: err.Error()}
 			fallthrough
 		case format:
-			if more, err := s.stumble(at, fe); !more {
+			// Of a plain file only a command that begins as one can be torn.
+			torn := s.mayBeTorn() && (errors.Is(err, errTorn) || s.i.Kind == kindSegment)
+			if more, err := s.stumble(at, fe, torn); !more {
 				return err
 			}
 		default:
@@ -183,8 +185,8 @@ func countCommands(payload []byte) (n int64) {
 }
 
 // stumble notes what is wrong at the batch that began at at and finds the next
-// valid one; more: there is one.
-func (s *fileScan) stumble(at int64, fe *formatError) (more bool, err error) {
+// valid one; more: there is one. torn: a crash can have left it so.
+func (s *fileScan) stumble(at int64, fe *formatError, torn bool) (more bool, err error) {
 	if s.i.Kind != kindAdopted && s.w.pos > at { // valid, but not here
 		s.note(Damage{At: at, Reason: fe.reason})
 		return len(s.i.Damage) < maxDamage, nil
@@ -199,7 +201,7 @@ func (s *fileScan) stumble(at int64, fe *formatError) (more bool, err error) {
 		find = findCommand
 	}
 	start, ok := find(tail)
-	if ok && start < 0 && s.mayBeTorn() && !s.broken {
+	if ok && start < 0 && torn && !s.broken {
 		s.i.TornAt, s.i.TornBytes = at, s.w.left()
 		s.tell(s.w.left())
 		return false, nil

@@ -294,6 +294,9 @@ func Commands(ctx context.Context, o Options, from, limit int64, visit func(Comm
 			return err
 		}
 	}
+	if all := w.d.All(); len(all) > 0 {
+		return fmt.Errorf("%w: %s: the list has gaps", ErrDamaged, all[0])
+	}
 	return nil
 }
 

@@ -58,7 +58,7 @@ func TestFlips(t *testing.T) {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				repaired, hopeless := 0, 0
-				for i := range s.files[name] {
+				for i := 0; i < len(s.files[name]); i += stride(kind, name) {
 					files := s.damaged(name, func(b []byte) []byte {
 						b[i] ^= 1 << (i % 8)
 						return b
@@ -80,6 +80,15 @@ func TestFlips(t *testing.T) {
 			})
 		}
 	}
+}
+
+// stride bounds the time that this takes: every byte of every kind of file is
+// had once; the same kinds elsewhere are sampled.
+func stride(kind, name string) int {
+	if kind == "base" || kind == "adopted" && name != "MANIFEST" {
+		return 1
+	}
+	return 11
 }
 
 // possible says whether a log can be repaired when a file is gone.
@@ -158,7 +167,7 @@ func TestTruncation(t *testing.T) {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				silent := 0
-				for n := range s.files[name] {
+				for n := 0; n < len(s.files[name]); n += stride(kind, name) {
 					files := s.damaged(name, func(b []byte) []byte { return b[:n] })
 					r, err := Verify(bg, options(memory(t, files)))
 					if err != nil {

@@ -47,7 +47,7 @@ type Data struct {
 func (r *Report) Clean() bool { return len(r.Found) == 0 }
 
 func (w *work) report() *Report {
-	r := &Report{Directory: w.d, Found: w.d.All()}
+	r := &Report{Directory: w.d, Found: append([]aof.Damage{}, w.d.All()...)}
 	for _, f := range w.d.Files {
 		if f.TornBytes > 0 {
 			r.Torn = f.Name
