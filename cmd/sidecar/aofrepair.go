@@ -110,7 +110,7 @@ func writeSum(w io.Writer, r *aof.Repair) {
 		}
 	}
 	if bytes > 0 {
-		fmt.Fprintf(w, "  lost for the data: %s in %s that can be read, and what cannot be, in %s\n",
+		fmt.Fprintf(w, "  lost in all: %s in %s that can be read, and what cannot be; %s of files\n",
 			plural(commands, "command", "commands"), plural(batches, "batch", "batches"), bytesText(bytes))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,7 +25,11 @@ func main() {
 func status() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := root().ExecuteContext(ctx)
+	return conclude(root().ExecuteContext(ctx), os.Stderr)
+}
+
+// conclude says what went wrong and returns the exit status.
+func conclude(err error, w io.Writer) int {
 	exit, coded := errors.AsType[*exitError](err)
 	switch {
 	case coded && exit.err == nil: // everything is said
@@ -32,7 +37,7 @@ func status() int {
 	case err == nil || !coded && errors.Is(err, context.Canceled):
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "sidecar:", err)
+	fmt.Fprintln(w, "sidecar:", err)
 	if coded {
 		return exit.code
 	}

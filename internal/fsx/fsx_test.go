@@ -1,6 +1,7 @@
 package fsx_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -114,7 +115,7 @@ func TestLockRead(t *testing.T) {
 		t.Fatal("the owner came in beside readers")
 	}
 	_, _ = one.Close(), two.Close()
-	if after, _ := os.ReadFile(filepath.Join(dir, fsx.LockName)); string(after) != string(before) {
+	if after, _ := os.ReadFile(filepath.Join(dir, fsx.LockName)); !bytes.Equal(after, before) {
 		t.Errorf("the lock file says %q, not %q", after, before)
 	}
 }

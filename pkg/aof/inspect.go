@@ -308,7 +308,7 @@ func (d *Directory) others() {
 			continue
 		}
 		n, ours := parseName(name)
-		what := ""
+		var what string
 		switch {
 		case e.IsDir() || name == fsx.LockName || name == manifestName:
 			continue

@@ -184,8 +184,8 @@ func countCommands(payload []byte) (n int64) {
 	return n
 }
 
-// stumble notes what is wrong at the batch that began at at and finds the next
-// valid one; more: there is one. torn: a crash can have left it so.
+// stumble notes what is wrong with the batch that began at byte at and finds the
+// next valid one; more: there is one. torn: a crash can have left it so.
 func (s *fileScan) stumble(at int64, fe *formatError, torn bool) (more bool, err error) {
 	if s.i.Kind != kindAdopted && s.w.pos > at { // valid, but not here
 		s.note(Damage{At: at, Reason: fe.reason})

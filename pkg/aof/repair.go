@@ -164,9 +164,11 @@ func (d *Directory) planOn(base *FileInfo) (*Repair, error) {
 	case d.m != nil && len(d.All()) == 0: // a torn tail only
 		return r, nil
 	case base != nil && base.Kind == kindAdopted && !base.Sealed:
-		return r, r.adoptAgain(backlog)
+		err := r.adoptAgain(backlog)
+		return r, err
 	}
-	return r, r.describe(backlog)
+	err := r.describe(backlog)
+	return r, err
 }
 
 // adoptAgain handles an adopted file whose manifest is lost, and with it the time

@@ -133,7 +133,7 @@ func TestExportFile(t *testing.T) {
 	if _, err := ExportFile(bg, options(mem), ExportOptions{}, path); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := fsx.ReadFile(mem, path); err != nil || string(b) != string(plainFile(lines(0, 14))) {
+	if b, err := fsx.ReadFile(mem, path); err != nil || !bytes.Equal(b, plainFile(lines(0, 14))) {
 		t.Errorf("%q, %v", b, err)
 	}
 	if _, err := ExportFile(bg, options(mem), ExportOptions{}, path); err == nil || !strings.Contains(err.Error(), "exists") {

@@ -152,9 +152,6 @@ func sizes(d *aof.Directory) (n int64) {
 	for _, f := range d.Files {
 		n += f.Size
 	}
-	for _, f := range d.Others {
-		n += f.Size
-	}
 	return n
 }
 

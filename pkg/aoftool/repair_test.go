@@ -114,7 +114,7 @@ func TestRepairSurvivesPowerLoss(t *testing.T) {
 func TestPlan(t *testing.T) {
 	w := wounds(t)["middle"]
 	mem := memory(t, w.files)
-	did, err := Repair(bg, options(mem), func(r *Repaired) (bool, error) { return false, nil })
+	did, err := Repair(bg, options(mem), func(*Repaired) (bool, error) { return false, nil })
 	if err != nil || did.Done || did.After != nil {
 		t.Fatalf("%+v, %v", did, err)
 	}
