@@ -33,7 +33,7 @@ func makeLog(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(errors.Join(err, l.Close(t.Context())))
 	}
-	for i := range 24 {
+	for i := range 23 {
 		now += 1000
 		args := []string{"SET", "fleet", fmt.Sprint("truck", i), "FIELD", "speed", "90", "POINT", "33.5", "-112.2"}
 		if i%6 == 5 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,7 +59,10 @@ func (f *aofFlags) ask() (bool, error) {
 	if f.json || !isFile || !isTerminal(in) {
 		return false, nil
 	}
-	fmt.Fprint(f.cmd.ErrOrStderr(), "Do it? [y/N] ")
+	// Nothing is under way: an interrupt ends the program instead of waiting for an
+	// answer. One that comes later is a crash, which a repair survives.
+	signal.Reset(os.Interrupt)
+	fmt.Fprint(f.cmd.ErrOrStderr(), "\nDo it? [y/N] ")
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err

@@ -15,6 +15,7 @@ type bar struct {
 	label string
 	begun time.Time
 	last  time.Time
+	done  int64
 	shown bool
 }
 
@@ -23,7 +24,7 @@ const barWidth = 28
 
 // newBar returns a bar on w if that is a terminal.
 func newBar(w io.Writer, label string) *bar {
-	b := &bar{label: label, begun: time.Now()}
+	b := &bar{label: label}
 	if f, ok := w.(*os.File); ok && isTerminal(f) {
 		b.w = w
 	}
@@ -34,9 +35,10 @@ func newBar(w io.Writer, label string) *bar {
 // not worth one.
 func (b *bar) update(done, total int64) {
 	now := time.Now()
-	if b.last.IsZero() {
-		b.last = b.begun
+	if b.last.IsZero() || done < b.done { // another round begins
+		b.begun, b.last = now, now
 	}
+	b.done = done
 	if b.w == nil || total <= 0 || now.Sub(b.last) < 100*time.Millisecond {
 		return
 	}

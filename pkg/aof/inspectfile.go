@@ -192,15 +192,10 @@ func (s *fileScan) stumble(at int64, fe *formatError, torn bool) (more bool, err
 		return len(s.i.Damage) < maxDamage, nil
 	}
 	at = s.w.pos
-	tail := make([]byte, min(s.w.left(), searchBytes))
-	if _, err := s.w.f.ReadAt(tail, at); err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("read at %d: %w", at, err)
+	start, ok, err := s.search()
+	if err != nil {
+		return false, err
 	}
-	find := findBatch
-	if s.i.Kind == kindAdopted {
-		find = findCommand
-	}
-	start, ok := find(tail)
 	if ok && start < 0 && torn && !s.broken {
 		s.i.TornAt, s.i.TornBytes = at, s.w.left()
 		s.tell(s.w.left())
@@ -218,6 +213,26 @@ func (s *fileScan) stumble(at int64, fe *formatError, torn bool) (more bool, err
 	s.segment.end = -1 // whatever comes
 	s.open(newWindow(s.w.f, at+int64(start), s.w.limit))
 	return true, nil
+}
+
+// search looks for the next valid batch, or command of an adopted file: start is
+// its distance from here, below 0 when there is none; not ok: it takes too long to
+// tell. It looks near first: a file may be damaged often.
+func (s *fileScan) search() (start int, ok bool, err error) {
+	find := findBatch
+	if s.i.Kind == kindAdopted {
+		find = findCommand
+	}
+	most := min(s.w.left(), searchBytes)
+	for size := int64(1 << 20); ; size *= 16 {
+		tail := make([]byte, min(size, most))
+		if _, err := s.w.f.ReadAt(tail, s.w.pos); err != nil && !errors.Is(err, io.EOF) {
+			return -1, false, fmt.Errorf("read at %d: %w", s.w.pos, err)
+		}
+		if start, ok = find(tail); start >= 0 || size >= most {
+			return start, ok, nil
+		}
+	}
 }
 
 func (s *fileScan) tell(n int64) {
