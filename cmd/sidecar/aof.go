@@ -139,7 +139,7 @@ Nothing is changed. A read-only directory will do.`,
 			}
 			return errors.Join(f.tell(r, func(w io.Writer) { writeReport(w, r, dir) }), verdict(r))
 		})
-	cmd.Flags().BoolVar(&commands, "commands", false, "list the commands: first those of the base, then those behind it")
+	cmd.Flags().BoolVar(&commands, "commands", false, "list the commands: first those of the base, then those behind it; with --json one object a line")
 	cmd.Flags().Int64Var(&from, "from", -1, "list from this logical offset on, as far back as the log reaches, without the base")
 	cmd.Flags().Int64Var(&limit, "limit", 100, "list so many commands; 0 is all")
 	return cmd

@@ -106,6 +106,10 @@ func (s *session) edit(name string, at int) {
 func TestAOFCommands(t *testing.T) {
 	s := &session{t: t, dir: filepath.Join(t.TempDir(), "d")}
 	makeLog(t, s.dir)
+	empty := s.dir + ".empty"
+	if err := os.Mkdir(empty, 0o750); err != nil {
+		t.Fatal(err)
+	}
 	for _, line := range []string{
 		"verify $D", "inspect $D", "inspect $D --commands --limit 3", "inspect $D --commands --from 900 --limit 9",
 		"export $D --until 2023-11-14T22:13:32Z -o $D/out", "export $D --until 1700000005000 -o $D/out", "export $D -o $D/out --until nonsense",
@@ -126,7 +130,7 @@ func TestAOFCommands(t *testing.T) {
 		t.Fatalf("%v, %v", bases, err)
 	}
 	s.edit(filepath.Base(bases[0]), 9)
-	for _, line := range []string{"repair --yes $D", "import $D/out -o $D", "import --written 1700000012000 $D/out -o $D/new", "verify $D/new", "verify $D/nothing"} {
+	for _, line := range []string{"repair --yes $D", "import $D/out -o $D", "import --written 1700000012000 $D/out -o $D/new", "verify $D/new", "verify $D/nothing", "verify $D.empty"} {
 		s.run(line)
 	}
 	golden := filepath.Join("testdata", "aof.txt")

@@ -29,7 +29,7 @@ func writeReport(w io.Writer, r *aoftool.Report, dir string) {
 func writeFindings(w io.Writer, r *aoftool.Report, dir string) {
 	switch {
 	case len(r.Files) == 0 && r.Clean():
-		fmt.Fprintf(w, "%s: no log, or an empty one\n", dir)
+		fmt.Fprintf(w, "%s: an empty log\n", dir)
 		return
 	case r.Plain:
 		fmt.Fprintf(w, "%s: a plain Tile38 append-only file\n", dir)

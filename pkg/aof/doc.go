@@ -87,6 +87,23 @@
 // batch. Commit is a group commit: whoever gets the turn first writes for all,
 // one write (and with FsyncAlways one sync) for many.
 //
+// # Looking at a directory
+//
+// Inspect and Directory.Scan read a directory that no Log has open and change
+// nothing; they note damage and go on behind it, where Open refuses. Directory.Plan
+// says what would make the log whole, and Repair.Carry does it:
+//
+//	damaged             what becomes of the log
+//	the last segment    cut at its first damage
+//	another since the   cut there; those behind it, which build on what is gone,
+//	base                are set aside
+//	one before the      it and those before it are set aside: the backlog is
+//	base                shorter, nothing is lost
+//	the base            replayed from offset 0 without it, where the segments
+//	                    reach back so far and lead to its digest; otherwise no
+//	MANIFEST            made again from the files that follow each other, when
+//	                    they replay to their digests; a new epoch begins
+//
 // # Invariants
 //
 //   - What Commit has acknowledged under FsyncAlways survives a loss of power;

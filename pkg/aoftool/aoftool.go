@@ -85,7 +85,11 @@ func look(o Options, exclusive bool) (*work, error) {
 		return nil, err
 	}
 	w := &work{o: o, lock: held}
-	if err := w.read(); err != nil {
+	err = w.read()
+	if err == nil && len(w.d.Files) == 0 && w.d.Manifest == "missing" {
+		err = fmt.Errorf("%s: %w", o.Dir, ErrEmpty)
+	}
+	if err != nil {
 		return nil, errors.Join(err, held.Close())
 	}
 	return w, nil

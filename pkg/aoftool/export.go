@@ -108,12 +108,6 @@ func ExportFile(ctx context.Context, o Options, e ExportOptions, path string) (E
 // reach returns the files to export: the base and what is behind it, or, when
 // that is too late, the backlog if it reaches back to offset 0.
 func (w *work) reach(e ExportOptions) ([]*aof.FileInfo, error) {
-	if len(w.d.Files) == 0 && len(w.d.Damage) == 0 {
-		if w.d.Manifest == "missing" {
-			return nil, fmt.Errorf("%s: %w", w.o.Dir, ErrEmpty)
-		}
-		return nil, nil
-	}
 	if w.d.Manifest != "ok" && !w.d.Plain {
 		return nil, fmt.Errorf("%w: %s: run repair first", ErrDamaged, w.d.Damage[0])
 	}

@@ -122,11 +122,8 @@ func Compact(ctx context.Context, o Options, c CompactOptions) (*Compacted, erro
 		return nil, err
 	}
 	before := sizes(w.d)
-	switch known := w.d.All(); {
-	case len(known) > 0:
+	if known := w.d.All(); len(known) > 0 {
 		return nil, fmt.Errorf("%w: %s: run repair first", ErrDamaged, known[0])
-	case len(w.d.Files) == 0 && w.d.Manifest == "missing":
-		return nil, fmt.Errorf("%s: %w", o.Dir, ErrEmpty)
 	}
 	o = w.o
 	did, err := compact(ctx, o, c)
