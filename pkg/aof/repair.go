@@ -396,21 +396,19 @@ func (f *FileInfo) logFile(open bool) *logFile {
 // out are kept. Whenever it is interrupted, a new plan on what is there then ends
 // in the same log. The caller holds the lock of the directory.
 //
-// The order is what makes that so: what is set aside goes first, from the end
-// on, so that no manifest ever relies on it; then the manifest that ends with the
+// The order is what makes that so: what is set aside goes first, as a start with the
+// new manifest might remove it or take it up; then the manifest that ends with the
 // damaged file; then the cut.
 func (r *Repair) Carry() (kept []string, err error) {
 	op := &opening{l: r.d.op.l, cut: r.cut}
-	for _, name := range slices.Backward(r.aside) {
+	for _, name := range r.aside {
 		if err := op.putAside(name); err != nil {
 			return nil, fmt.Errorf("repair: set %s aside: %w", name, err)
 		}
 	}
 	if r.next != nil {
-		for _, f := range append(slices.Clone(r.Log), r.Base) {
-			if f != nil {
-				op.unsynced = append(op.unsynced, &logFile{name: f.Name})
-			}
+		for _, f := range r.next.Files {
+			op.unsynced = append(op.unsynced, &logFile{name: f.Name})
 		}
 		if err := op.syncFound(); err != nil {
 			return nil, fmt.Errorf("repair: %w", err)

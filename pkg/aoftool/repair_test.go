@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +109,48 @@ func TestRepairSurvivesPowerLoss(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRepairMakesDurable: what a repaired log relies on is on the disk, though
+// whoever wrote it may not have got so far.
+func TestRepairMakesDurable(t *testing.T) {
+	for name, w := range wounds(t) {
+		if name == "torn" || name == "torn at once" {
+			continue // MANIFEST stays, and with it what it promises
+		}
+		mem := fsxtest.NewMemory(folder)
+		for file, b := range w.files {
+			f, err := mem.OpenFile(filepath.Join(folder, file), os.O_CREATE|os.O_WRONLY, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt(b, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		did, err := Repair(bg, options(mem), yes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := mem.AfterPowerLoss(fsxtest.Loss{}, rand.New(rand.NewPCG(1, 2)))
+		r, err := Verify(bg, options(left))
+		if err != nil || !r.Clean() || *r.Data != *did.After.Data || len(r.Files) != len(did.After.Files) {
+			t.Errorf("%s: %v, %v", name, r.Found, err)
+		}
+	}
+}
+
+// TestTwoWounds: a base that is damaged cannot be made again when the backlog is
+// damaged, too. An older state is no repair.
+func TestTwoWounds(t *testing.T) {
+	s := samples(t)["backlog"]
+	for _, seg := range s.segments()[:2] {
+		w := &sample{files: s.damaged("base-00000000000000000739.aof", flip(100))}
+		did, err := Repair(bg, options(memory(t, w.damaged(seg, flip(100)))), yes)
+		if !errors.Is(err, aof.ErrNoRepair) || !strings.Contains(err.Error(), "do not lead from offset 0 to base-00000000000000000739.aof") {
+			t.Errorf("%s: %+v, %v", seg, did.Plan, err)
+		}
 	}
 }
 
