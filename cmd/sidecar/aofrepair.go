@@ -144,6 +144,12 @@ func writePlan(w io.Writer, r *aof.Repair) {
 	if r.Manifest {
 		fmt.Fprint(w, "  write MANIFEST anew\n")
 	}
+	switch {
+	case r.Forget && r.Base != nil:
+		fmt.Fprintf(w, "  set MANIFEST aside: the next start adopts %s anew, and its times to live count from then\n", r.Base.Name)
+	case r.Forget:
+		fmt.Fprint(w, "  set MANIFEST aside: there are no files of a log, and the next start begins a new one\n")
+	}
 	if r.NewEpoch != "" {
 		fmt.Fprint(w, "  begin a new epoch: followers compare what they have with it\n")
 	}

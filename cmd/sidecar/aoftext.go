@@ -95,10 +95,12 @@ func writeFiles(w io.Writer, files []*aof.FileInfo) {
 // isText says what a file is to the log.
 func isText(f *aof.FileInfo) string {
 	text := f.Role
-	if f.Kind == aof.KindAdopted {
+	switch {
+	case f.Kind == aof.KindAdopted && f.Sealed:
 		text = "adopted"
-	}
-	if f.Role == aof.RoleFound {
+	case f.Kind == aof.KindAdopted:
+		text = "plain"
+	case f.Role == aof.RoleFound:
 		text = f.Kind
 	}
 	switch {

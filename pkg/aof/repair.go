@@ -29,13 +29,16 @@ type Loss struct {
 // Repair is what would make a damaged log whole again. Nothing is done before
 // Carry.
 type Repair struct {
-	Base     *FileInfo   `json:"-"`                   // that the log rests on; nil: it begins at offset 0
-	Log      []*FileInfo `json:"-"`                   // replayed behind it; of the last one, what comes before the damage
-	End      Mark        `json:"-"`                   // of the repaired log
-	Offset   int64       `json:"offset"`              // that the repaired log ends at
-	Losses   []Loss      `json:"losses"`              // in the order of files
-	Manifest bool        `json:"manifest"`            // MANIFEST is written anew
-	NewEpoch string      `json:"new_epoch,omitempty"` // the history's new name; "": it keeps its own
+	Base     *FileInfo   `json:"-"`        // that the log rests on; nil: it begins at offset 0
+	Log      []*FileInfo `json:"-"`        // replayed behind it; of the last one, what comes before the damage
+	End      Mark        `json:"-"`        // of the repaired log
+	Offset   int64       `json:"offset"`   // that the repaired log ends at
+	Losses   []Loss      `json:"losses"`   // in the order of files
+	Manifest bool        `json:"manifest"` // MANIFEST is written anew
+	// Forget says that a damaged MANIFEST is set aside and none written: the next
+	// start adopts the plain file, or begins a new log where there is nothing.
+	Forget   bool   `json:"forget_manifest"`
+	NewEpoch string `json:"new_epoch,omitempty"` // the history's new name; "": it keeps its own
 
 	d     *Directory
 	next  *manifest // nil: MANIFEST stays
@@ -61,7 +64,7 @@ func (d *Directory) Plan(accept func(*Repair) error) (*Repair, error) {
 		return nil, fmt.Errorf("%w: two segments begin at the same offset; move the one that does not belong here away", ErrNoRepair)
 	}
 	if d.m == nil && len(d.Files) == 0 {
-		return &Repair{d: d, aside: []string{manifestName}}, nil
+		return &Repair{d: d, Forget: true, aside: []string{manifestName}}, nil
 	}
 	var errs []error
 	candidates := d.candidates()
@@ -178,6 +181,7 @@ func (d *Directory) planOn(base *FileInfo) (*Repair, error) {
 func (r *Repair) adoptAgain(backlog []*FileInfo) error {
 	if len(r.Log) == 0 {
 		if r.d.Manifest == "damaged" {
+			r.Forget = true
 			r.aside = append(r.aside, manifestName)
 		}
 		return nil

@@ -141,6 +141,21 @@ func TestRepairMakesDurable(t *testing.T) {
 	}
 }
 
+// TestForgottenManifest: a plain file with a damaged MANIFEST and nothing behind it
+// is adopted anew.
+func TestForgottenManifest(t *testing.T) {
+	m := newMaker(t, memory(t, map[string][]byte{aof.AdoptedName: plainFile(lines(0, 6))}), 300)
+	s := m.finish()
+	mem := memory(t, s.damaged("MANIFEST", flip(30)))
+	did, err := Repair(bg, options(mem), yes)
+	if err != nil || !did.Plan.Forget || did.Plan.Base == nil || !did.After.Plain || !did.After.Clean() || did.After.Data.Objects != 4 {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	if b := contents(t, mem)["MANIFEST.cut-0"]; !bytes.Equal(b, s.damaged("MANIFEST", flip(30))["MANIFEST"]) {
+		t.Errorf("the old manifest is kept as %q", b)
+	}
+}
+
 // TestTwoWounds: a base that is damaged cannot be made again when the backlog is
 // damaged, too. An older state is no repair.
 func TestTwoWounds(t *testing.T) {

@@ -39,8 +39,6 @@ type Data struct {
 	Channels    int    `json:"channels"`
 	Refused     int    `json:"refused,omitempty"` // commands that the engine passed over
 	FirstRefuse string `json:"first_refused,omitempty"`
-
-	differs bool
 }
 
 // Clean says whether nothing is wrong.
@@ -151,7 +149,6 @@ func (w *work) replay(ctx context.Context, files []*aof.FileInfo) (*Data, []aof.
 		}
 		x.Reason = fmt.Sprintf("the batch that ends at offset %d leads to the digest %v, not to %v", m.Offset, off.Got, m.Digest)
 		damage = append(damage, x)
-		data.differs = true
 	}
 	return data, damage, nil
 }
