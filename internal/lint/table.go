@@ -63,6 +63,11 @@ func floors() map[string]float64 {
 		"internal/lint":        5,
 		"test/e2e":             6, // the built binary, from outside
 		"test/resync":          6,
+
+		"test/rig":         5.9, // pods in one process, a network and random commands for them
+		"test/metamorphic": 6,   // the same commands under other options
+		"test/crash":       6,   // power fails at every operation on the disk
+		"test/simulation":  6,   // leader and followers in virtual time
 	}
 }
 

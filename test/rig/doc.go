@@ -1,0 +1,16 @@
+// Package rig puts the parts of pods together in one process, for tests: the
+// real log, store, leader and follower over a disk in memory (or real files) and
+// a network in memory, with random commands to carry out.
+//
+// Everything runs in the virtual time of a testing/synctest bubble: the network
+// waits on channels, the disk never waits. Nothing here may sleep while a lock
+// of the product could be held, since time stands still for a goroutine that
+// waits for a mutex.
+//
+//	pod.go       one pod: start, end, death, loss of power
+//	do.go        what a session does with commands
+//	dump.go      everything that a client can see
+//	network.go   connections with delays, silence, cuts and late repeats
+//	words.go     random commands
+//	workload.go  a sequence of them, and the shrinking of one that fails
+package rig
