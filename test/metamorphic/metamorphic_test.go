@@ -2,6 +2,7 @@ package metamorphic
 
 import (
 	"flag"
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,10 @@ var (
 	first = flag.Uint64("metamorphic.first", 1, "the first seed")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800) // seeds make garbage, and little of it at a time is in use
+	goleak.VerifyTestMain(m)
+}
 
 // shrinkTries bounds how often a failing script is run again.
 const shrinkTries = 400

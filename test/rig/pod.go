@@ -56,8 +56,9 @@ type Pod struct {
 	Follower *follower.Follower
 	Told     Told
 
-	// What happened to the pod since it was made.
-	Fulls, Diverged, Compactions atomic.Int64
+	// What happened to the pod since it was made: bases received, those begun when
+	// there had been one, divergences, compactions.
+	Fulls, Again, Diverged, Compactions atomic.Int64
 
 	disk fsx.FS // what outlives the process
 	dies *fsxtest.FS
@@ -153,6 +154,10 @@ func (p *Pod) follow(ctx context.Context) error {
 		},
 		OnEvent: func(e follower.Event) {
 			switch e.Kind {
+			case follower.EventFull:
+				if p.Fulls.Load() > 0 {
+					p.Again.Add(1)
+				}
 			case follower.EventFullDone:
 				p.Fulls.Add(1)
 			case follower.EventDiverged:
