@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestEveryOperation crashes at each operation on the disk.
 func TestEveryOperation(t *testing.T) {
 	for _, policy := range []aof.FsyncPolicy{aof.FsyncAlways, aof.FsyncEverySecond, aof.FsyncNo} {
-		for _, seed := range []uint64{1, 2} { // with and without a plain file to adopt
+		for _, seed := range []uint64{1, 2} { // with a plain file to adopt and small segments, and without
 			t.Run(fmt.Sprintf("%v/%d", policy, seed), func(t *testing.T) { everyOperation(t, policy, seed) })
 		}
 	}

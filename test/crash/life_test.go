@@ -32,8 +32,11 @@ const hook = "deliver" // the webhook of every life
 type script struct {
 	policy aof.FsyncPolicy
 	adopt  bool // it begins with a plain file
-	leader *leaderLog
-	writes [][]string
+	// segment is the size of a segment: small ones are synced at each rotation, so
+	// that policies other than always need large ones, too.
+	segment int64
+	leader  *leaderLog
+	writes  [][]string
 }
 
 func newScript(policy aof.FsyncPolicy, seed uint64, leader *leaderLog) *script {
@@ -41,7 +44,11 @@ func newScript(policy aof.FsyncPolicy, seed uint64, leader *leaderLog) *script {
 		// The webhook stays, and a thousand objects are another matter.
 		return c[0] == "FLUSHDB" || c[0] == "PDELHOOK" || len(c) > 8 && c[0] == "EVAL"
 	})
-	return &script{policy: policy, adopt: seed%2 == 1, leader: leader, writes: writes[:40]}
+	s := &script{policy: policy, adopt: seed%2 == 1, segment: 400, leader: leader, writes: writes[:40]}
+	if policy != aof.FsyncAlways && seed%4 >= 2 {
+		s.segment = 1 << 20
+	}
+	return s
 }
 
 // life is what a pod did and promised until its disk failed.
@@ -84,7 +91,7 @@ func live(s *script, disk fsx.FS, n int) (*life, error) {
 		return fmt.Errorf("%s %s: the power is off: %w", op, path, syscall.EIO)
 	})
 	l.pod = rig.NewPodOn(l.disk, "data", "pod", nil, rig.Options{
-		Fsync: s.policy, SegmentBytes: 400, BacklogBytes: -1, NoExpiry: true, Events: l.attach,
+		Fsync: s.policy, SegmentBytes: s.segment, BacklogBytes: -1, NoExpiry: true, Events: l.attach,
 	})
 	err := l.all()
 	if l.pod.Log != nil {
