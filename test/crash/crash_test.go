@@ -39,7 +39,7 @@ func everyOperation(t *testing.T, policy aof.FsyncPolicy, seed uint64) {
 		t.Fatalf("a whole life: %d messages, %d acknowledged by the leader's", len(model.told), len(model.acked))
 	}
 	points, checks, lost := 0, 0, 0
-	for n := 0; ; n++ {
+	for n := 0; ; n += stride {
 		disk := fsxtest.NewFolders()
 		var l *life
 		inBubble(t, func() (err error) { l, err = live(s, disk, n); return err })

@@ -40,7 +40,7 @@ type script struct {
 }
 
 func newScript(policy aof.FsyncPolicy, seed uint64, leader *leaderLog) *script {
-	writes := slices.DeleteFunc(rig.Writes(rand.New(rand.NewPCG(seed, 4)), 60), func(c []string) bool {
+	writes := slices.DeleteFunc(rig.Writes(rand.New(rand.NewPCG(seed, uint64(policy))), 60), func(c []string) bool {
 		// The webhook stays, and a thousand objects are another matter.
 		return c[0] == "FLUSHDB" || c[0] == "PDELHOOK" || len(c) > 8 && c[0] == "EVAL"
 	})
@@ -134,10 +134,12 @@ func (l *life) all() error {
 		func() error { return l.together(3) },
 		l.compactMeanwhile,
 		func() error { return l.some(5) },
+		l.particular,
 		l.restart,
 		func() error { return l.some(4) },
 		l.compact, l.compact,
 		func() error { return l.together(2) },
+		l.particular,
 		l.follow,
 	} {
 		if err := step(); err != nil {
@@ -181,6 +183,24 @@ func (l *life) write(cmds ...[]string) error {
 		return err
 	}
 	l.acked = append(l.acked, ack{offset, time.Now()})
+	return nil
+}
+
+// particular writes what chance may leave out.
+func (l *life) particular() error {
+	for _, c := range [][]string{
+		{"SET", "old", "x", "EX", "99", "POINT", "1", "2"},
+		{"PERSIST", "old", "x"},
+		{"RENAME", "old", "young"},
+		{"JSET", "young", "j", "a.b", "5"},
+		{"EVAL", "for i = 1, 9 do tile38.call('SET', KEYS[1], i, 'POINT', i, i); tile38.call('FSET', KEYS[1], i, 'n', i) end", "1", "fleet"},
+		{"DROP", "young"},
+		{"PUBLISH", "c0", "hello"},
+	} {
+		if err := l.write(c); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -24,6 +24,7 @@ const (
 	followerCompact kind = "compact the follower"
 	followerRestart kind = "restart the follower"
 	followerDie     kind = "kill the follower"
+	followerAway    kind = "end the follower for a few steps"
 )
 
 // event happens right after a step.
@@ -37,7 +38,7 @@ type event struct {
 func (e event) String() string {
 	s := fmt.Sprintf("after step %d: %s", e.after, e.kind)
 	switch e.kind {
-	case restart, die, losePower, adopt, followerRestart, followerDie:
+	case restart, die, losePower, adopt, followerRestart, followerDie, followerAway:
 		s += fmt.Sprintf(" %+v", e.opt)
 	}
 	return s
@@ -67,7 +68,7 @@ func newScript(seed uint64) *script {
 		o := options(r)
 		o.Follow, o.SlowBase = "leader", 0
 		s.follower = &o
-		kinds = append(kinds, cut, cut, followerCompact, followerRestart, followerDie)
+		kinds = append(kinds, cut, cut, followerCompact, followerRestart, followerDie, followerAway, followerAway)
 		if r.IntN(2) == 0 {
 			s.faults = rig.Faults{Delay: time.Duration(r.Int64N(int64(100 * time.Millisecond)))}
 		}

@@ -66,6 +66,7 @@ type world struct {
 	follower *rig.Pod // nil: none
 	tally    *tally
 	adopted  int64
+	away     int        // the step after which the follower comes back; 0: it is there
 	failed   chan error // of compactions in the background
 }
 
@@ -175,8 +176,14 @@ func (w *world) counts() error {
 
 // happen carries out what comes after step i.
 func (w *world) happen(i int) error {
+	if w.away > 0 && i >= w.away {
+		w.away = 0
+		if err := w.follower.Start(); err != nil {
+			return err
+		}
+	}
 	for _, e := range w.events {
-		if e.after != i || (w.follower == nil && e.opt.Follow != "") {
+		if e.after != i || (e.opt.Follow != "" && (w.follower == nil || w.away > 0)) {
 			continue
 		}
 		if err := w.one(e); err != nil {
@@ -198,6 +205,8 @@ func (w *world) one(e event) error {
 		return nil
 	case followerCompact:
 		return w.follower.Compact()
+	case followerAway:
+		return w.leave(e)
 	case followerRestart, followerDie:
 		return w.again(w.follower, e)
 	case adopt:
@@ -223,6 +232,23 @@ func (w *world) again(p *rig.Pod, e event) error {
 	}
 	p.Options = e.opt
 	return p.Start()
+}
+
+// leave ends the follower until a few steps later, before the next look.
+func (w *world) leave(e event) error {
+	back := e.after + 1 + int(e.seed%6)
+	for i := e.after; i <= back; i++ {
+		if i+1 >= len(w.steps) || w.looksAfter(i+1) {
+			back = i
+		}
+	}
+	if back == e.after {
+		return w.again(w.follower, e)
+	}
+	w.away = back
+	err := w.follower.Stop()
+	w.follower.Options = e.opt
+	return err
 }
 
 // adopt starts the leader anew on a plain export, which has no times: a base

@@ -64,10 +64,10 @@ type Pod struct {
 	dies *fsxtest.FS
 	net  *Network
 
-	stop       context.CancelFunc
-	unhook     func() // ends what Options.Events has made
-	parts      sync.WaitGroup
-	compacting chan struct{} // holds one while a compaction runs
+	stop   context.CancelFunc
+	unhook func() // ends what Options.Events has made
+	parts  sync.WaitGroup
+	files  chan struct{} // holds one while a compaction runs, or a base is received
 }
 
 // NewPod returns a pod with an empty disk in memory, which does not run yet. n
@@ -78,7 +78,7 @@ func NewPod(name string, n *Network, o Options) *Pod {
 
 // NewPodOn is NewPod on a folder of another disk.
 func NewPodOn(disk fsx.FS, dir, name string, n *Network, o Options) *Pod {
-	return &Pod{Name: name, Dir: dir, Options: o, disk: disk, net: n, compacting: make(chan struct{}, 1)}
+	return &Pod{Name: name, Dir: dir, Options: o, disk: disk, net: n, files: make(chan struct{}, 1)}
 }
 
 // Start opens the log, replays it and begins to serve.
@@ -143,7 +143,7 @@ func (p *Pod) follow(ctx context.Context) error {
 	log := p.Log
 	var err error
 	p.Follower, err = follower.New(follower.Options{
-		Leader: p.Options.Follow + ":9851", ID: p.Name, Store: replica{p.Store},
+		Leader: p.Options.Follow + ":9851", ID: p.Name, Store: replica{p.Store, p.files},
 		Synced: func() int64 { return log.Stats().Synced },
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(addr)
@@ -174,7 +174,18 @@ func (p *Pod) follow(ctx context.Context) error {
 }
 
 // replica is the store as a follower writes to it.
-type replica struct{ *store.Store }
+type replica struct {
+	*store.Store
+	files chan struct{} // Pod.files
+}
+
+// Reset waits for a compaction to end, as the store does, but not for a mutex:
+// the base may be long on its way.
+func (r replica) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, from io.Reader) error {
+	r.files <- struct{}{}
+	defer func() { <-r.files }()
+	return r.Store.Reset(ctx, epoch, m, size, from)
+}
 
 // ApplyBatch says in the follower's terms that the states differ.
 func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
@@ -250,8 +261,8 @@ func (p *Pod) Adopt(dir string) error {
 // Compact compacts and waits for the end. One that is under way is waited for
 // first.
 func (p *Pod) Compact() error {
-	p.compacting <- struct{}{}
-	defer func() { <-p.compacting }()
+	p.files <- struct{}{}
+	defer func() { <-p.files }()
 	_, err := p.Store.Compact(context.Background())
 	if err == nil {
 		p.Compactions.Add(1)
@@ -263,7 +274,7 @@ func (p *Pod) Compact() error {
 // wait for it. failed hears how it failed, unless the pod has ended.
 func (p *Pod) CompactMeanwhile(failed func(error)) {
 	select {
-	case p.compacting <- struct{}{}:
+	case p.files <- struct{}{}:
 	default:
 		return
 	}
@@ -272,7 +283,7 @@ func (p *Pod) CompactMeanwhile(failed func(error)) {
 	p.stop = func() { cancel(); end() }
 	st := p.Store
 	p.parts.Go(func() {
-		defer func() { cancel(); <-p.compacting }()
+		defer func() { cancel(); <-p.files }()
 		_, err := st.Compact(ctx)
 		switch {
 		case err == nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing/synctest"
 	"time"
 
@@ -93,7 +94,7 @@ func simulate(seed uint64, count *tally) (history []string, err error) {
 func (c *cluster) options(follows bool) rig.Options {
 	o := rig.Options{Fsync: aof.FsyncPolicy(c.IntN(3)), AckTimeout: 20 * time.Second}
 	if c.IntN(3) > 0 {
-		o.SegmentBytes = 1 + c.Int64N(1<<(8+c.IntN(7)))
+		o.SegmentBytes = 1 + c.Int64N(1<<(10+c.IntN(5)))
 	}
 	if c.steady {
 		o.BacklogBytes = -1
@@ -126,6 +127,9 @@ func (c *cluster) act() error {
 		p := c.pods[c.IntN(len(c.pods))]
 		c.say("%s compacts", p.Name)
 		p.CompactMeanwhile(func(err error) { c.failed = fmt.Errorf("%s: compaction: %w", p.Name, err) })
+		if c.IntN(3) == 0 { // now, and not when time goes on
+			return c.writeTogether(rig.Writes(c.Rand, 8))
+		}
 	case n < 96:
 		return c.restart(c.pods[1+c.IntN(followers)])
 	default:
@@ -138,11 +142,26 @@ func (c *cluster) act() error {
 func (c *cluster) write() error {
 	cmds := rig.Writes(c.Rand, 1+c.IntN(6))
 	c.say("write %.100q", cmds)
+	if c.IntN(4) == 0 {
+		return c.writeTogether(cmds)
+	}
 	c.count.writes += int64(len(cmds))
 	if _, err := c.leader.Do(cmds, false); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil
+}
+
+// writeTogether carries out each command as a client of its own.
+func (c *cluster) writeTogether(cmds [][]string) error {
+	c.count.writes += int64(len(cmds))
+	errs := make([]error, len(cmds))
+	var clients sync.WaitGroup
+	for i := range cmds {
+		clients.Go(func() { _, errs[i] = c.leader.Do(cmds[i:i+1], false) })
+	}
+	clients.Wait()
+	return errors.Join(errs...)
 }
 
 // worsen changes what the network does to new connections.
