@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -18,13 +19,19 @@ import (
 	"evenkeel/test/rig"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800) // lives make garbage, and little of it at a time is in use
+	goleak.VerifyTestMain(m)
+}
 
 // TestEveryOperation crashes at each operation on the disk.
 func TestEveryOperation(t *testing.T) {
 	for _, policy := range []aof.FsyncPolicy{aof.FsyncAlways, aof.FsyncEverySecond, aof.FsyncNo} {
 		for _, seed := range []uint64{1, 2} { // with a plain file to adopt and small segments, and without
-			t.Run(fmt.Sprintf("%v/%d", policy, seed), func(t *testing.T) { everyOperation(t, policy, seed) })
+			t.Run(fmt.Sprintf("%v/%d", policy, seed), func(t *testing.T) {
+				t.Parallel()
+				everyOperation(t, policy, seed)
+			})
 		}
 	}
 }

@@ -145,6 +145,9 @@ func (l *killLoop) again(s *server) {
 // count adds up what a process has done.
 func (l *killLoop) count(s *server) {
 	l.compactions += strings.Count(s.log.String(), "compaction done")
+	if strings.Contains(s.log.String(), "compaction failed") {
+		l.t.Errorf("a compaction failed:\n%s", s.log)
+	}
 }
 
 // compare holds both servers against the model.

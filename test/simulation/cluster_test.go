@@ -124,12 +124,7 @@ func (c *cluster) act() error {
 		c.say("cut all")
 		c.net.CutAll()
 	case n < 84:
-		p := c.pods[c.IntN(len(c.pods))]
-		c.say("%s compacts", p.Name)
-		p.CompactMeanwhile(func(err error) { c.failed = fmt.Errorf("%s: compaction: %w", p.Name, err) })
-		if c.IntN(3) == 0 { // now, and not when time goes on
-			return c.writeTogether(rig.Writes(c.Rand, 8))
-		}
+		return c.compact(c.pods[c.IntN(len(c.pods))])
 	case n < 96:
 		return c.restart(c.pods[1+c.IntN(followers)])
 	default:
@@ -152,13 +147,30 @@ func (c *cluster) write() error {
 	return nil
 }
 
-// writeTogether carries out each command as a client of its own.
-func (c *cluster) writeTogether(cmds [][]string) error {
+// compact begins a compaction, now and then amid writes.
+func (c *cluster) compact(p *rig.Pod) error {
+	c.say("%s compacts", p.Name)
+	begin := func() {
+		p.CompactMeanwhile(func(err error) { c.failed = fmt.Errorf("%s: compaction: %w", p.Name, err) })
+	}
+	if c.IntN(3) > 0 {
+		begin()
+		return nil
+	}
+	return c.writeTogether(rig.Writes(c.Rand, 12), begin)
+}
+
+// writeTogether carries out each command as a client of its own, and in their
+// midst what else there is to do.
+func (c *cluster) writeTogether(cmds [][]string, amid ...func()) error {
 	c.count.writes += int64(len(cmds))
 	errs := make([]error, len(cmds))
 	var clients sync.WaitGroup
 	for i := range cmds {
 		clients.Go(func() { _, errs[i] = c.leader.Do(cmds[i:i+1], false) })
+	}
+	for _, f := range amid {
+		f()
 	}
 	clients.Wait()
 	return errors.Join(errs...)
