@@ -89,6 +89,7 @@ func options(r *rand.Rand) rig.Options {
 	if r.IntN(3) > 0 {
 		o.SegmentBytes = 1 + r.Int64N(1<<(4+r.IntN(12)))
 	}
+	o.NoRanges = r.IntN(2) == 0
 	switch r.IntN(4) {
 	case 0:
 		o.BacklogBytes = -1

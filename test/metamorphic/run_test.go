@@ -19,7 +19,7 @@ const checkPause = 60 * time.Second
 
 // tally counts what the runs did, so that a test can see that they did it.
 type tally struct {
-	steps, compactions, fulls, adoptions, looks, starts, cuts int64
+	steps, compactions, resyncs, ranges, adoptions, looks, starts, cuts int64
 }
 
 // plain carries out the steps and returns what they answer. Like run it is to be
@@ -162,14 +162,15 @@ func (w *world) counts() error {
 	if w.follower == nil {
 		return nil
 	}
-	fulls := w.follower.Fulls.Load()
-	w.tally.fulls += fulls
+	resyncs := w.follower.Resyncs.Load()
+	w.tally.resyncs += resyncs
+	w.tally.ranges += w.follower.Ranges.Load()
 	if d := w.follower.Diverged.Load(); d > 0 {
 		return fmt.Errorf("the follower diverged %d times", d)
 	}
 	// It begins with nothing, and an adopted log is another history.
-	if w.keepsAll() && fulls > 1+w.adopted {
-		return fmt.Errorf("%d full resyncs; %d were because of compactions", fulls, fulls-1-w.adopted)
+	if w.keepsAll() && resyncs > 1+w.adopted {
+		return fmt.Errorf("%d resyncs; %d were because of compactions", resyncs, resyncs-1-w.adopted)
 	}
 	return nil
 }

@@ -8,9 +8,11 @@
 // waits for a mutex.
 //
 //	pod.go       one pod: start, end, death, loss of power
+//	replica.go   its store as a follower writes to it
 //	do.go        what a session does with commands
 //	dump.go      everything that a client can see
 //	network.go   connections with delays, silence, cuts and late repeats
+//	eager.go     connections that take at once what is written
 //	words.go     random commands
 //	workload.go  a sequence of them, and the shrinking of one that fails
 package rig

@@ -137,8 +137,8 @@ func (n *Network) connect(name string, serve func(net.Conn), r *rand.Rand) net.C
 			n.replay(name, w.record.Bytes())
 		}
 	})
-	n.pumps.Go(func() { serve(server) })
-	return client
+	n.pumps.Go(func() { serve(newEager(server, &n.pumps)) })
+	return newEager(client, &n.pumps)
 }
 
 // replay sends what a client has once sent, on a connection of its own, and
@@ -153,7 +153,7 @@ func (n *Network) replay(name string, sent []byte) {
 	n.Replays.Add(1)
 	client, server := net.Pipe()
 	var both sync.WaitGroup
-	both.Go(func() { serve(server) })
+	both.Go(func() { serve(newEager(server, &n.pumps)) })
 	both.Go(func() { _, _ = io.Copy(io.Discard, client) })
 	_, _ = client.Write(sent) // the server may hang up
 	time.Sleep(time.Second)

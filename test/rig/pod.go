@@ -39,6 +39,8 @@ type Options struct {
 	// Events, if set, makes who hears of fences, on the disk of the pod, and what
 	// ends it; default: Pod.Told.
 	Events func(disk fsx.FS) (e store.Events, end func(), err error)
+	// NoRanges lets a follower take whole bases only.
+	NoRanges bool
 	// AckTimeout is how long a follower may be silent before a leader cuts it.
 	AckTimeout time.Duration
 }
@@ -56,9 +58,10 @@ type Pod struct {
 	Follower *follower.Follower
 	Told     Told
 
-	// What happened to the pod since it was made: bases received, those begun when
-	// there had been one, divergences, compactions.
-	Fulls, Again, Diverged, Compactions atomic.Int64
+	// What happened to the pod since it was made: resyncs that were carried through
+	// (and how many of them by ranges), those begun when there had been one,
+	// divergences, compactions.
+	Resyncs, Ranges, Again, Diverged, Compactions atomic.Int64
 
 	disk fsx.FS // what outlives the process
 	dies *fsxtest.FS
@@ -104,7 +107,11 @@ func (p *Pod) Start() (err error) {
 	if err := p.attach(); err != nil {
 		return fmt.Errorf("%s: %w", p.Name, errors.Join(err, p.Stop()))
 	}
-	p.Leader, err = leader.New(leader.Options{Log: p.Log, ID: p.Name, AckTimeout: p.Options.AckTimeout})
+	st := p.Store
+	p.Leader, err = leader.New(leader.Options{
+		Log: p.Log, ID: p.Name, AckTimeout: p.Options.AckTimeout,
+		Snapshot: func(ctx context.Context) (leader.Snapshot, error) { return st.RangeSnapshot(ctx) },
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, errors.Join(err, p.Stop()))
 	}
@@ -140,10 +147,9 @@ func (p *Pod) attach() error {
 
 func (p *Pod) follow(ctx context.Context) error {
 	p.Store.Refuse(ErrFollows)
-	log := p.Log
-	var err error
-	p.Follower, err = follower.New(follower.Options{
-		Leader: p.Options.Follow + ":9851", ID: p.Name, Store: replica{p.Store, p.files},
+	log, re := p.Log, replica{p.Store, p.files}
+	o := follower.Options{
+		Leader: p.Options.Follow + ":9851", ID: p.Name, Store: re, Ranges: re,
 		Synced: func() int64 { return log.Stats().Synced },
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(addr)
@@ -152,19 +158,13 @@ func (p *Pod) follow(ctx context.Context) error {
 			}
 			return p.net.Dial(ctx, host)
 		},
-		OnEvent: func(e follower.Event) {
-			switch e.Kind {
-			case follower.EventFull:
-				if p.Fulls.Load() > 0 {
-					p.Again.Add(1)
-				}
-			case follower.EventFullDone:
-				p.Fulls.Add(1)
-			case follower.EventDiverged:
-				p.Diverged.Add(1)
-			}
-		},
-	})
+		OnEvent: p.count,
+	}
+	if p.Options.NoRanges {
+		o.Ranges = nil
+	}
+	var err error
+	p.Follower, err = follower.New(o)
 	if err != nil {
 		return err
 	}
@@ -173,27 +173,22 @@ func (p *Pod) follow(ctx context.Context) error {
 	return nil
 }
 
-// replica is the store as a follower writes to it.
-type replica struct {
-	*store.Store
-	files chan struct{} // Pod.files
-}
-
-// Reset waits for a compaction to end, as the store does, but not for a mutex:
-// the base may be long on its way.
-func (r replica) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, from io.Reader) error {
-	r.files <- struct{}{}
-	defer func() { <-r.files }()
-	return r.Store.Reset(ctx, epoch, m, size, from)
-}
-
-// ApplyBatch says in the follower's terms that the states differ.
-func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
-	err := r.Store.ApplyBatch(ctx, b)
-	if errors.Is(err, store.ErrDigest) {
-		return fmt.Errorf("%w: %w", follower.ErrDiverged, err)
+// count counts what the follower tells.
+func (p *Pod) count(e follower.Event) {
+	switch e.Kind {
+	case follower.EventFull, follower.EventRanges:
+		if p.Resyncs.Load() > 0 {
+			p.Again.Add(1)
+		}
+	case follower.EventRangesDone:
+		p.Ranges.Add(1)
+		p.Resyncs.Add(1)
+	case follower.EventFullDone:
+		p.Resyncs.Add(1)
+	case follower.EventDiverged:
+		p.Diverged.Add(1)
+	case follower.EventContinue, follower.EventCaughtUp, follower.EventLost:
 	}
-	return err
 }
 
 // Stop ends the pod in order. Its error says what the log said.

@@ -23,15 +23,16 @@ const (
 
 // tally counts what happened in all seeds.
 type tally struct {
-	writes, compactions, restarts, fulls, cuts, silences, replays int64
-	virtual                                                       time.Duration
+	writes, compactions, restarts, resyncs, ranges, cuts, silences, replays int64
+	virtual                                                                 time.Duration
 }
 
 func (t *tally) add(c *tally) {
 	t.writes += c.writes
 	t.compactions += c.compactions
 	t.restarts += c.restarts
-	t.fulls += c.fulls
+	t.resyncs += c.resyncs
+	t.ranges += c.ranges
 	t.cuts += c.cuts
 	t.silences += c.silences
 	t.replays += c.replays
@@ -93,6 +94,7 @@ func simulate(seed uint64, count *tally) (history []string, err error) {
 // connected followers need is kept all the same.
 func (c *cluster) options(follows bool) rig.Options {
 	o := rig.Options{Fsync: aof.FsyncPolicy(c.IntN(3)), AckTimeout: 20 * time.Second}
+	o.NoRanges = c.IntN(2) == 0
 	if c.IntN(3) > 0 {
 		o.SegmentBytes = 1 + c.Int64N(1<<(10+c.IntN(5)))
 	}
@@ -256,10 +258,11 @@ func (c *cluster) settle() error {
 		if n := p.Diverged.Load(); n > 0 {
 			return fmt.Errorf("%s diverged %d times", p.Name, n)
 		}
-		c.count.fulls += p.Fulls.Load()
+		c.count.resyncs += p.Resyncs.Load()
+		c.count.ranges += p.Ranges.Load()
 		// Once a base has been installed, nothing is a reason to ask for another.
-		if n, again := p.Fulls.Load(), p.Again.Load(); n != 1 || again > 0 {
-			return fmt.Errorf("%s had %d full resyncs, and began %d after the first", p.Name, n, again)
+		if n, again := p.Resyncs.Load(), p.Again.Load(); n != 1 || again > 0 {
+			return fmt.Errorf("%s had %d resyncs, and began %d after the first", p.Name, n, again)
 		}
 	}
 	c.count.cuts += c.net.Cuts.Load()
