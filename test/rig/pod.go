@@ -283,6 +283,7 @@ func (p *Pod) CompactMeanwhile(failed func(error)) {
 		switch {
 		case err == nil:
 			p.Compactions.Add(1)
+		case errors.Is(err, store.ErrHalfway): // as it should be
 		case ctx.Err() == nil:
 			failed(err)
 		}
