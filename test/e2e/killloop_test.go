@@ -166,7 +166,7 @@ func (l *killLoop) compare(round int) {
 		}
 	}
 	// Both were killed in the first round: no process here began with nothing.
-	if n := l.follower.status().Follower.FullResyncs; n != 0 {
-		l.t.Fatalf("round %d: %d full resyncs", round, n)
+	if st := l.follower.status().Follower; st.FullResyncs+st.RangeResyncs != 0 {
+		l.t.Fatalf("round %d: %d full resyncs, %d by ranges", round, st.FullResyncs, st.RangeResyncs)
 	}
 }

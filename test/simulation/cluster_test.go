@@ -193,11 +193,11 @@ func (c *cluster) worsen() {
 // restart ends a pod, in one way or another, and starts it.
 func (c *cluster) restart(p *rig.Pod) error {
 	c.count.restarts++
-	switch way := c.IntN(3); {
-	case way == 0:
+	switch c.IntN(3) {
+	case 0:
 		c.say("%s dies", p.Name)
 		p.Kill()
-	case way == 1:
+	case 1:
 		if p == c.leader && p.Options.Fsync != aof.FsyncAlways {
 			c.excuses++ // it may lose what it has sent
 		}
