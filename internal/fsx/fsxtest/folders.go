@@ -117,5 +117,8 @@ func (f *Folders) SyncDir(dir string) error {
 // Lock locks nothing.
 func (f *Folders) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
+// LockRead locks nothing.
+func (f *Folders) LockRead(string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
 // FreeSpace is 1 TiB.
 func (f *Folders) FreeSpace(string) (int64, error) { return 1 << 40, nil }
