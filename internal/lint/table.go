@@ -45,12 +45,13 @@ func floors() map[string]float64 {
 		"pkg/aoftool":     2.4, // looks at a directory with what floors 1 and 2 have
 		"pkg/settings":    2.5, // reads and writes the options of the packages of floors 1 and 2
 
-		"pkg/leader":   3,
-		"pkg/follower": 3,
-		"pkg/proxy":    3,
-		"pkg/kube":     3,
-		"pkg/admin":    3,
-		"pkg/node":     3.5, // the embedded node: sessions and server commands over store, leader, follower
+		"pkg/leader":         3,
+		"pkg/follower":       3,
+		"pkg/follower/stock": 3.1, // tells the same events
+		"pkg/proxy":          3,
+		"pkg/kube":           3,
+		"pkg/admin":          3,
+		"pkg/node":           3.5, // the embedded node: sessions and server commands over store, leader, follower
 
 		"pkg/replication/reptest": 3.5, // leaders and followers for tests
 

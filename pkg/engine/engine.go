@@ -96,6 +96,11 @@ func (e *Engine) Load(f func()) {
 	e.fences.Rebuild(e.state)
 }
 
+// Defer lets an engine without data do without ordered indexes and fences for
+// good: it takes writes, and its state can be compared with another, but not
+// searched.
+func (e *Engine) Defer() { e.state.Defer() }
+
 // Reset replaces all data by those of another engine, which is not to be used
 // any more. Live fences stay.
 func (e *Engine) Reset(from *Engine) {

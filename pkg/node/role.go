@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidwall/redcon"
-
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/follower"
+	"evenkeel/pkg/follower/stock"
 	"evenkeel/pkg/replication"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
+	"evenkeel/pkg/tile38"
 )
 
 var (
@@ -37,10 +36,10 @@ type role struct {
 
 	change sync.Mutex // held while the role or READONLY changes; taken before mu
 
-	mu       sync.Mutex         // guards what follows
-	addr     string             // the leader's; "": the node is a leader
-	fol      *follower.Follower // follows addr; nil as long as that has not begun
-	cancel   context.CancelFunc
+	mu       sync.Mutex // guards what follows
+	addr     string     // the leader's; "": the node is a leader
+	fol      *either    // follows addr; nil as long as that has not begun
+	cancel   context.CancelCauseFunc
 	done     chan struct{} // closed when fol's goroutine has ended
 	caughtUp bool          // it has caught up with this leader at least once
 }
@@ -60,7 +59,7 @@ func (r *role) init(n *Node) {
 func (r *role) run(ctx context.Context) {
 	r.change.Lock()
 	if r.addr != "" {
-		if fol, err := r.newFollower(r.addr); err != nil {
+		if fol, err := r.newFollower(r.addr, false); err != nil {
 			r.node.opt.Logger.Error("cannot follow", "leader", r.addr, "err", err)
 		} else {
 			r.start(fol)
@@ -68,7 +67,7 @@ func (r *role) run(ctx context.Context) {
 	}
 	r.change.Unlock()
 	<-ctx.Done()
-	r.stop()
+	r.stop(context.Cause(ctx))
 }
 
 // follow makes the node a follower of host and port, for good; host "" makes it
@@ -80,10 +79,10 @@ func (r *role) follow(host string, port int) error {
 	}
 	r.change.Lock()
 	defer r.change.Unlock()
-	var fol *follower.Follower
+	var fol *either
 	if addr != "" && addr != r.leader() {
 		var err error
-		if fol, err = r.newFollower(addr); err != nil {
+		if fol, err = r.newFollower(addr, true); err != nil {
 			return err
 		}
 	}
@@ -93,7 +92,11 @@ func (r *role) follow(host string, port int) error {
 	if addr == r.leader() {
 		return nil // as Tile38: nothing changes
 	}
-	r.stop()
+	why := context.Canceled
+	if addr == "" {
+		why = stock.ErrPromoted
+	}
+	r.stop(why)
 	if addr == "" {
 		// What is written from now on belongs to a history of its own.
 		if err := r.node.opt.Store.BeginEpoch(context.Background()); err != nil {
@@ -116,7 +119,7 @@ func (r *role) remain(cause error) error {
 	host, port, _ := net.SplitHostPort(addr)
 	n, _ := strconv.Atoi(port)
 	err := r.node.opt.Settings.SetFollow(host, n)
-	fol, ferr := r.newFollower(addr)
+	fol, ferr := r.newFollower(addr, false)
 	if ferr == nil {
 		r.start(fol)
 	}
@@ -151,8 +154,8 @@ func (r replica) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost
 	return r.Store.BeginResync(ctx, epoch, m, lost)
 }
 
-// newFollower makes a follower of addr, which does not run yet.
-func (r *role) newFollower(addr string) (*follower.Follower, error) {
+// nativeFollower makes a follower of an Evenkeel, which does not run yet.
+func (r *role) nativeFollower(addr string, told func(follower.Event)) (*follower.Follower, error) {
 	opt := r.node.opt
 	return follower.New(follower.Options{
 		Leader:        addr,
@@ -166,6 +169,7 @@ func (r *role) newFollower(addr string) (*follower.Follower, error) {
 		Sync:          opt.Log.Sync,
 		Compact:       r.node.compact,
 		MaxLag:        opt.MaxLag,
+		OnEvent:       told,
 		Logger:        opt.Logger,
 	})
 }
@@ -191,29 +195,29 @@ func (n *Node) announcedPort() int {
 
 // start lets fol run. The role's change lock is held, and writes of clients
 // are refused.
-func (r *role) start(fol *follower.Follower) {
+func (r *role) start(fol *either) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background()) // stop ends it
+	ctx, cancel := context.WithCancelCause(context.Background()) // stop ends it
 	done := make(chan struct{})
 	r.fol, r.cancel, r.done, r.caughtUp = fol, cancel, done, false
 	go func() {
 		defer close(done)
-		if err := fol.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		if err := fol.Run(ctx); ctx.Err() == nil {
 			r.node.opt.Logger.Error("follower ended", "err", err)
 		}
 	}()
 }
 
 // stop ends the follower and waits for its end.
-func (r *role) stop() {
+func (r *role) stop(why error) {
 	r.mu.Lock()
 	cancel, done := r.cancel, r.done
 	r.mu.Unlock()
 	if cancel == nil {
 		return
 	}
-	cancel()
+	cancel(why)
 	<-done
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -244,7 +248,7 @@ func (r *role) leader() string {
 }
 
 // follower returns what follows the leader, nil as long as that has not begun.
-func (r *role) follower() (fol *follower.Follower, following bool) {
+func (r *role) follower() (fol *either, following bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.fol, r.addr != ""
@@ -317,87 +321,30 @@ func (c *call) follow() error {
 // askLeader finds out whether addr can be followed.
 func (c *call) askLeader(addr string) error {
 	set := c.node.opt.Settings
-	m, err := askServer(c.batch.ctx, addr, set.Get(settings.LeaderAuth))
-	if err != nil {
-		return reply.Plain("cannot follow: " + err.Error())
-	}
+	ctx, cancel := context.WithTimeout(c.batch.ctx, askTimeout)
+	defer cancel()
+	s, err := askServer(ctx, tile38.Options{Addr: addr, Auth: set.Get(settings.LeaderAuth), Timeout: askTimeout})
 	switch {
-	case m["id"] == "":
+	case err != nil:
+		return reply.Plain("cannot follow: " + err.Error())
+	case s.ID == "":
 		return reply.Plain("cannot follow: invalid id")
-	case m["id"] == set.ServerID():
+	case s.ID == set.ServerID():
 		return errFollowSelf
-	case m["following"] != "":
+	case s.Following != "":
 		return errChained
 	}
 	return nil
 }
 
-// askServer asks a server for its SERVER members.
-func askServer(ctx context.Context, addr, auth string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+// askServer asks a server who it is.
+func askServer(ctx context.Context, opt tile38.Options) (tile38.Server, error) {
+	conn, err := tile38.Dial(ctx, opt)
 	if err != nil {
-		return nil, err
+		return tile38.Server{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
-	rd := bufio.NewReader(conn)
-	if auth != "" {
-		if _, err := ask(conn, rd, "auth", auth); err != nil {
-			return nil, err
-		}
-	}
-	return ask(conn, rd, "server")
-}
-
-// ask sends a command and reads the answer: names and values in turn.
-func ask(conn net.Conn, rd *bufio.Reader, args ...string) (map[string]string, error) {
-	b := redcon.AppendArray(nil, len(args))
-	for _, a := range args {
-		b = redcon.AppendBulkString(b, a)
-	}
-	if _, err := conn.Write(b); err != nil {
-		return nil, err
-	}
-	var answer []byte
-	for {
-		line, err := rd.ReadBytes('\n')
-		if err != nil {
-			return nil, fmt.Errorf("reading the answer to %s: %w", args[0], err)
-		}
-		answer = append(answer, line...)
-		if len(answer) > 1<<20 {
-			return nil, fmt.Errorf("the answer to %s has no end", args[0])
-		}
-		n, value := redcon.ReadNextRESP(answer)
-		if n == 0 {
-			continue
-		}
-		if value.Type == redcon.Error {
-			return nil, errors.New(string(value.Data))
-		}
-		return flat(value), nil
-	}
-}
-
-func flat(v redcon.RESP) map[string]string {
-	m := map[string]string{}
-	name, odd := "", false
-	v.ForEach(func(e redcon.RESP) bool {
-		if odd {
-			m[name] = string(e.Data)
-		} else {
-			name = string(e.Data)
-		}
-		odd = !odd
-		return true
-	})
-	return m
+	return conn.Server()
 }
 
 // Following returns the address of the leader, "" when the node is one.

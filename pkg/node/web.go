@@ -40,7 +40,8 @@ func (s *session) wrapped(cmd *resp.Command) {
 	s.flushWrites()
 	b.out.Bare = false
 	if b.verdict.Hijack == nil {
-		s.envelope(cmd, start)
+		sick := cmd.Kind == resp.HTTP && len(b.answers) > answered && b.answers[answered].failed && b.answers[answered].name == "healthz"
+		s.envelope(cmd, start, sick)
 		b.verdict.Close = b.verdict.Close || cmd.Web != nil // a request is the only one of its connection
 	}
 	if len(b.answers) > answered {
@@ -52,10 +53,15 @@ func (s *session) wrapped(cmd *resp.Command) {
 	}
 }
 
-// envelope wraps the reply that stands behind start. QUIT is the exception: as
-// in Tile38 its reply is not wrapped.
-func (s *session) envelope(cmd *resp.Command, start int) {
-	if out := &s.batch.out; !strings.EqualFold(cmd.Args[0], "quit") {
+// envelope wraps the reply that stands behind start. QUIT is an exception: as in
+// Tile38 its reply is not wrapped. sick: a probe over HTTP that failed, which alone
+// among all commands has another status.
+func (s *session) envelope(cmd *resp.Command, start int, sick bool) {
+	out := &s.batch.out
+	switch {
+	case sick:
+		out.Buf = resp.WrapHTTP(out.Buf, start, resp.StatusBadResult, resp.TypeJSON)
+	case !strings.EqualFold(cmd.Args[0], "quit"):
 		out.Buf = cmd.Kind.Wrap(out.Buf, start)
 	}
 }

@@ -127,6 +127,7 @@ func TestHTTPPassword(t *testing.T) {
 		{get("/get+k+a", "Authorization: Bearer p1\r\n"), refused("invalid password")},
 		{get("/ping", wrong), ok(`{"ok":true,"ping":"pong"}`)},
 		{get("/healthz"), ok(`{"ok":true}`)},
+		{get("/healthz+x"), failed(`{"ok":false,"err":"invalid number of arguments"}`)},
 		{get("/auth+p1"), refused("unknown command 'auth'")},
 		{get("/viewer", wrong), httpAnswer("404 Not Found", "text/html", "<h1>404 Not Found</h1>\n")},
 		{get("/k/0/0/0.mvt"), failed(required)},
