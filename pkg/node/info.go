@@ -82,7 +82,7 @@ func (n *Node) basicStats(st store.Stats) map[string]any {
 		avg = int(mem.HeapAlloc) / st.Points
 	}
 	m := map[string]any{
-		"aof_size":        n.opt.Log.PayloadSize(),
+		"aof_size":        n.fileSize(),
 		"avg_item_size":   avg,
 		"cpus":            runtime.NumCPU(),
 		"heap_released":   mem.HeapReleased,

@@ -18,6 +18,17 @@ import (
 	"evenkeel/pkg/replication"
 )
 
+// preface is what the file that followers of Tile38's kind see begins with. Such a
+// follower begins at 0 when what it has is not the beginning of the leader's file
+// any more, and when it has little; it then takes the file on top of its old
+// state. This makes that state empty first, so that nothing which the leader has
+// deleted stays for ever. The follower keeps it in its own file, so it counts in
+// all positions; who did not announce itself as a follower is not sent it.
+const preface = "*1\r\n$7\r\nFLUSHDB\r\n"
+
+// fileSize is the size of the file that followers of Tile38's kind see.
+func (n *Node) fileSize() int64 { return n.opt.Log.PayloadSize() + int64(len(preface)) }
+
 var errPosition = reply.Plain("pos is too big, must be less that the aof_size of leader") // as clients know it
 
 // position reads a position or a length, in bytes.
@@ -30,7 +41,7 @@ func position(arg string) (int64, error) {
 }
 
 // aofmd5 is AOFMD5 pos size: the checksum of a piece of the log as Tile38 sees
-// it, the commands alone.
+// it, the preface and the commands alone.
 func (c *call) aofmd5() error {
 	if len(c.args) != 3 {
 		return reply.ErrNumArgs
@@ -60,10 +71,14 @@ func (c *call) aofmd5() error {
 func (c *call) checksum(pos, size int64) (string, error) {
 	h := md5.New() //nolint:gosec // see above
 	if size > 0 {
-		if size > c.node.opt.Log.PayloadSize()-pos {
+		if size > c.node.fileSize()-pos {
 			return "", errEOF // without reading all that there is
 		}
-		r, err := c.node.opt.Log.PayloadReader(pos)
+		head := preface[min(pos, int64(len(preface))):]
+		head = head[:min(size, int64(len(head)))]
+		_, _ = io.WriteString(h, head)
+		size -= int64(len(head))
+		r, err := c.node.opt.Log.PayloadReader(max(pos-int64(len(preface)), 0))
 		if err != nil {
 			return "", errEOF
 		}
@@ -86,10 +101,14 @@ func (c *call) aof() error {
 	if err != nil {
 		return err
 	}
-	if pos > c.node.opt.Log.PayloadSize() {
+	if pos > c.node.fileSize() {
 		return errPosition
 	}
-	r, err := c.node.opt.Log.PayloadReader(pos)
+	head := ""
+	if c.announced() {
+		head = preface[min(pos, int64(len(preface))):]
+	}
+	r, err := c.node.opt.Log.PayloadReader(max(pos-int64(len(preface)), 0))
 	if err != nil {
 		return reply.Plain(err.Error())
 	}
@@ -97,7 +116,7 @@ func (c *call) aof() error {
 	c.out.Simple("OK")
 	c.stream = r // the session closes it: the stream may never begin
 	c.batch.verdict.Hijack = func(ctx context.Context, h proxy.Hijacked) error {
-		return streamCommands(ctx, h.Conn, r)
+		return streamCommands(ctx, h.Conn, head, r)
 	}
 	return nil
 }
@@ -106,9 +125,9 @@ func (c *call) aof() error {
 // segments that it has not read are kept for it.
 const streamWait = time.Minute
 
-// streamCommands sends what r reads until ctx or the client ends it: the client
-// sends nothing but the end of the connection.
-func streamCommands(ctx context.Context, conn net.Conn, r *aof.PayloadReader) error {
+// streamCommands sends head and what r reads until ctx or the client ends it: the
+// client sends nothing but the end of the connection.
+func streamCommands(ctx context.Context, conn net.Conn, head string, r *aof.PayloadReader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A write that waits for the client ends with ctx too.
@@ -121,7 +140,7 @@ func streamCommands(ctx context.Context, conn net.Conn, r *aof.PayloadReader) er
 		var b [1]byte
 		_, _ = conn.Read(b[:]) // anything ends the stream
 	}()
-	err := copyCommands(ctx, conn, r)
+	err := copyCommands(ctx, conn, head, r)
 	ended := ctx.Err() != nil
 	_ = conn.Close()
 	<-hungUp
@@ -131,11 +150,14 @@ func streamCommands(ctx context.Context, conn net.Conn, r *aof.PayloadReader) er
 	return err
 }
 
-// copyCommands copies what is in the log, and what comes, until ctx ends.
-func copyCommands(ctx context.Context, conn net.Conn, r *aof.PayloadReader) error {
+// copyCommands copies head, what is in the log, and what comes, until ctx ends.
+func copyCommands(ctx context.Context, conn net.Conn, head string, r *aof.PayloadReader) error {
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := r.Read(buf)
+		n, err := copy(buf, head), error(nil)
+		if head = head[n:]; n == 0 {
+			n, err = r.Read(buf)
+		}
 		if n > 0 {
 			_ = conn.SetWriteDeadline(time.Now().Add(streamWait)) // fails only when the write does
 			if ctx.Err() != nil {

@@ -50,7 +50,7 @@ func TestAOFMD5(t *testing.T) {
 			}
 		}
 	}
-	check(history(c, 50))
+	check(preface + history(c, 50))
 	c.talk([][2]string{
 		{"AOFMD5", "-ERR wrong number of arguments for 'aofmd5' command"}, {"AOFMD5 1", "-ERR wrong number of arguments for 'aofmd5' command"},
 		{"AOFMD5 x 1", "-ERR invalid argument 'x'"}, {"AOFMD5 0 -1", "-ERR invalid argument '-1'"}, {"AOFMD5 -1 0", "-ERR invalid argument '-1'"},
@@ -70,7 +70,40 @@ func TestAOFMD5(t *testing.T) {
 	if strings.Contains(string(all), "#") {
 		t.Errorf("annotation lines are streamed: %.300q", all)
 	}
-	check(string(all))
+	check(preface + string(all))
+}
+
+// TestStockFollower: who says that it is a follower of Tile38's kind and begins
+// anew gets an empty state first; who goes on, or is none, does not. Positions
+// count alike for all.
+func TestStockFollower(t *testing.T) {
+	s := serve(t, t.TempDir(), config{})
+	all := preface + history(s.dial(), 5)
+	if got := s.node.fileSize(); got != int64(len(all)) {
+		t.Errorf("aof_size %d, want %d", got, len(all))
+	}
+	for _, tt := range []struct {
+		hello string
+		from  int
+		want  string
+	}{
+		{"", 0, all[len(preface):]},
+		{"", len(preface), all[len(preface):]},
+		{"REPLCONF listening-port 1234", 0, all},
+		{"REPLCONF listening-port 1234", 3, all[3:]},
+		{"REPLCONF listening-port 1234", len(preface), all[len(preface):]},
+		{"REPLCONF listening-port 1234", len(all) - 10, all[len(all)-10:]},
+	} {
+		c := s.dial()
+		if tt.hello != "" {
+			c.talk([][2]string{{tt.hello, "+OK"}})
+		}
+		c.talk([][2]string{{fmt.Sprintf("AOF %d", tt.from), "+OK"}})
+		got := make([]byte, len(tt.want))
+		if n, err := io.ReadFull(c.r, got); err != nil || string(got) != tt.want {
+			t.Errorf("%q, AOF %d: %v, %q, want %q", tt.hello, tt.from, err, got[:n], tt.want)
+		}
+	}
 }
 
 // shrink compacts and waits for the end.
@@ -91,7 +124,7 @@ func TestAOFStream(t *testing.T) {
 	all := history(w, 30)
 	var streams []*client
 	var froms []int
-	for _, from := range []int{0, 1, len(all) / 2, len(all)} {
+	for _, from := range []int{0, len(preface) + 1, len(preface) + len(all)/2, len(preface) + len(all)} {
 		c := s.dial()
 		c.talk([][2]string{{fmt.Sprintf("AOF %d", from), "+OK"}})
 		streams, froms = append(streams, c), append(froms, from)
@@ -104,7 +137,7 @@ func TestAOFStream(t *testing.T) {
 		}
 	}
 	for i, c := range streams {
-		expect(c, all[froms[i]:])
+		expect(c, all[max(0, froms[i]-len(preface)):])
 	}
 	w.do("GET k id1") // not logged
 	w.do("DEL k none")
@@ -121,7 +154,7 @@ func TestAOFStream(t *testing.T) {
 	c.talk([][2]string{
 		{"AOF", "-ERR wrong number of arguments for 'aof' command"},
 		{"AOF x", "-ERR invalid argument 'x'"}, {"AOF -1", "-ERR invalid argument '-1'"}, {"AOF 1 2", "-ERR wrong number of arguments for 'aof' command"},
-		{fmt.Sprintf("AOF %d", s.log.PayloadSize()+1), "-ERR pos is too big, must be less that the aof_size of leader"},
+		{fmt.Sprintf("AOF %d", s.node.fileSize()+1), "-ERR pos is too big, must be less that the aof_size of leader"},
 		{"AOF 9223372036854775807", "-ERR pos is too big, must be less that the aof_size of leader"},
 		{"AOF 9223372036854775808", "-ERR invalid argument '9223372036854775808'"},
 		{"PING", "+PONG"},
@@ -148,7 +181,7 @@ func TestAOFEndsWithTheServer(t *testing.T) {
 		t.Fatal("the stuck client's buffer cannot be made small")
 	}
 	stuck.send("AOF 0")
-	waiting.talk([][2]string{{fmt.Sprintf("AOF %d", s.log.PayloadSize()), "+OK"}})
+	waiting.talk([][2]string{{fmt.Sprintf("AOF %d", s.node.fileSize()), "+OK"}})
 	until(t, "both streams", func() bool { return s.log.Stats().Tails == 2 })
 	if got := stuck.reply(); got != "+OK\r\n" {
 		t.Fatal(got)
@@ -177,7 +210,7 @@ func TestStuckStream(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- streamCommands(ctx, there, r) }()
+	go func() { ended <- streamCommands(ctx, there, "", r) }()
 	if _, err := here.Read(make([]byte, 1)); err != nil { // now the write has begun
 		t.Fatal(err)
 	}

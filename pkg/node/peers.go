@@ -47,6 +47,13 @@ func (c *call) replconf() error {
 	return nil
 }
 
+// announced says whether the connection is that of a follower of Tile38's kind.
+func (s *session) announced() bool {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	return s.follower.port != 0
+}
+
 // peer is a follower as ROLE and INFO show it.
 type peer struct {
 	ip     string

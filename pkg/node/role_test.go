@@ -225,7 +225,7 @@ func TestServerAndInfo(t *testing.T) {
 	plain := c.do("SERVER")
 	for _, want := range []string{
 		"num_collections 2", "num_objects 3", "num_points 3", "num_strings 1", "read_only false", "max_heap_size 1073741824",
-		"id " + s.settings.ServerID(), "version " + TileVersion, fmt.Sprintf("aof_size %d", s.log.PayloadSize()), "http_transport true",
+		"id " + s.settings.ServerID(), "version " + TileVersion, fmt.Sprintf("aof_size %d", s.node.fileSize()), "http_transport true",
 	} {
 		if !strings.Contains(plain, want) {
 			t.Errorf("SERVER has no %q: %s", want, plain)

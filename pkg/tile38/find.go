@@ -35,8 +35,9 @@ const (
 // bytes.
 const DefaultWindow = 64 << 20
 
-// firstWindow is how much is searched at first.
-const firstWindow = 1 << 20
+// firstWindow is how much is searched at first: a tail, and what a leader writes
+// while a follower connects again.
+const firstWindow = 128 << 10
 
 // ErrNotFound says why a tail was not found in the leader's file.
 var ErrNotFound = errors.New("the end of what was taken is not in the leader's file")
@@ -130,6 +131,9 @@ func (f *finder) search(size int64, dial func() (*Conn, error)) error {
 	case f.matches > maxMatches, f.ties > 1:
 		f.final = true
 		return fmt.Errorf("%w: the commands repeat themselves there", ErrNotFound)
+	case f.best == 0 && endsWithDump(f.buf):
+		f.final = true
+		return fmt.Errorf("%w: nothing was written since the dump", ErrNotFound)
 	case f.best == 0:
 		return fmt.Errorf("%w: not in the last %d bytes", ErrNotFound, size-f.from)
 	case !f.sound:
