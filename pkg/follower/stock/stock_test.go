@@ -163,8 +163,8 @@ func TestRepeating(t *testing.T) {
 	p.EndShrink()
 	p.Mute(false)
 	p.level()
-	if n := p.count(follower.EventFullDone); n != 1 {
-		t.Errorf("%d full resyncs", n)
+	if n, st := p.count(follower.EventFullDone), p.fol.Status(); n != 1 || st.Divergences != 0 {
+		t.Errorf("%d full resyncs, %d divergences", n, st.Divergences)
 	}
 }
 
