@@ -86,7 +86,7 @@ func (w *differ) collection(want *collection.Collection) bool {
 				return true
 			}
 		}
-		return w.send(w.out.item(want.Name(), it, w.now(it.Deadline()))...)
+		return w.send(w.out.item(want.Name(), it, old, w.now(it.Deadline()))...)
 	})
 	if w.err != nil || have == nil || w.d.Merge || common == have.Len() {
 		return w.err == nil

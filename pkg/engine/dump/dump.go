@@ -24,7 +24,7 @@ func Items(st *collection.State, now int64, visit func(args []string) error) err
 	var err error
 	st.Scan("", func(c *collection.Collection) bool {
 		c.Scan("", false, func(it *collection.Item) bool {
-			err = visit(w.item(c.Name(), it, now))
+			err = visit(w.item(c.Name(), it, nil, now))
 			return err == nil
 		})
 		return err == nil
@@ -47,15 +47,22 @@ type writer struct {
 
 func (w *writer) add(words ...string) { w.args = append(w.args, words...) }
 
-// item builds set key id [field name value …] [ex seconds] value.
-func (w *writer) item(key string, it *collection.Item, now int64) []string {
+// item builds set key id [field name value …] [ex seconds] value, for an id that
+// is not there, or has the item old: SET keeps fields, so those that are to go are
+// set to zero.
+func (w *writer) item(key string, it, old *collection.Item, now int64) []string {
 	w.args = w.args[:0]
 	w.add("set", key, it.ID())
+	if old != nil {
+		old.Fields().Range(func(name string, _ field.Value) bool {
+			if !it.Fields().Has(name) {
+				w.add("field", fieldName(name), "0")
+			}
+			return true
+		})
+	}
 	it.Fields().Range(func(name string, v field.Value) bool {
-		if keys.Reserved(name) {
-			name = " " + name // white space around a name does not count
-		}
-		w.add("field", name, spell(v))
+		w.add("field", fieldName(name), spell(v))
 		return true
 	})
 	if d := it.Deadline(); d != 0 {
@@ -63,6 +70,14 @@ func (w *writer) item(key string, it *collection.Item, now int64) []string {
 	}
 	w.value(it.Object())
 	return w.args
+}
+
+// fieldName spells the name of a field. White space around it does not count.
+func fieldName(name string) string {
+	if keys.Reserved(name) {
+		return " " + name
+	}
+	return name
 }
 
 // value adds the words that make an object.

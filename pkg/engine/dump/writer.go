@@ -8,7 +8,7 @@ type Writer struct{ w writer }
 
 // Item returns the command that makes it in the collection key.
 func (w *Writer) Item(key string, it *collection.Item, now int64) []string {
-	return w.w.item(key, it, now)
+	return w.w.item(key, it, nil, now)
 }
 
 // Hook returns the command that makes a hook or channel.
