@@ -15,6 +15,7 @@ type relay struct {
 	mu   sync.Mutex
 	open map[net.Conn]bool
 	down bool
+	n    int // connections taken
 }
 
 func newRelay(t *testing.T, to string) *relay {
@@ -45,6 +46,9 @@ func (r *relay) accept() {
 			_ = c.Close()
 			continue
 		}
+		r.mu.Lock()
+		r.n++
+		r.mu.Unlock()
 		up, err := net.Dial("tcp", r.to)
 		if err != nil || !r.keep(up) {
 			_ = c.Close()
@@ -69,6 +73,13 @@ func (r *relay) copy(to, from net.Conn) {
 	_, _ = io.Copy(to, from)
 	_ = to.Close()
 	_ = from.Close()
+}
+
+// accepted is how many connections there have been.
+func (r *relay) accepted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
 }
 
 // cut ends every connection and takes no new one until heal.
