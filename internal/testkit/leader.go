@@ -163,7 +163,7 @@ func (l *Leader) EndShrink() {
 	}); err != nil {
 		l.t.Error(err)
 	}
-	l.file = append(file, l.during...)
+	l.file = slices.Concat(file, l.during)
 	l.shrinking, l.during = nil, nil
 	for c, follows := range l.conns {
 		if follows {

@@ -25,7 +25,7 @@ func TestWrongLeaders(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer, text string
 	}{
-		{"stock Tile38", "-ERR unknown command 'REPLICATE'\r\n", "following a stock Tile38 comes with a later version"},
+		{"stock Tile38", "-ERR unknown command 'REPLICATE'\r\n", "the leader is not an Evenkeel"},
 		{"password wanted", "-ERR authentication required\r\n", "authentication required"},
 		{"itself", "+CONTINUE " + epoch + " 0 ID me\r\n", "a server cannot follow itself"},
 		{"itself, said by the leader", "-ERR a server cannot follow itself\r\n", "a server cannot follow itself"},

@@ -18,6 +18,7 @@
 //	info.go      SERVER, INFO, ROLE, HEALTHZ, GC
 //	log.go       AOFSHRINK, AOFMD5, AOF, REPLICATE
 //	role.go      FOLLOW: leader or follower
+//	either.go    … of an Evenkeel or of a Tile38
 //	peers.go     REPLCONF, ROLE, INFO replication: who follows whom
 //	memory.go    maxmemory
 //	ready.go     whether the node is fit to serve, and why not

@@ -19,8 +19,7 @@ var (
 	// ErrRefused says that the leader answered with an error.
 	ErrRefused = errors.New("the leader refused")
 	// ErrNotEvenkeel says that the leader does not know REPLICATE.
-	ErrNotEvenkeel = errors.New("the leader is not an Evenkeel (it does not know REPLICATE): " +
-		"following a stock Tile38 comes with a later version")
+	ErrNotEvenkeel = errors.New("the leader is not an Evenkeel (it does not know REPLICATE)")
 	// ErrSelf says that leader and follower are the same server.
 	ErrSelf = errors.New("a server cannot follow itself")
 )

@@ -33,6 +33,7 @@
 //	ranges.go    a snapshot in ranges, for a follower that has most of it
 //	resync.go    such a follower takes what differs
 //	offline.go   the state that batches lead to, for tools
+//	stock.go     what it does with commands of a Tile38
 //
 // Lock order: Store.files, Store.mu, then the locks inside the log. Nothing is written to
 // disk and nothing waits while Store.mu is held.

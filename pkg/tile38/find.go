@@ -131,9 +131,9 @@ func (f *finder) search(size int64, dial func() (*Conn, error)) error {
 	case f.matches > maxMatches, f.ties > 1:
 		f.final = true
 		return fmt.Errorf("%w: the commands repeat themselves there", ErrNotFound)
-	case f.best == 0 && endsWithDump(f.buf):
+	case f.best == 0 && holdsDump(f.buf):
 		f.final = true
-		return fmt.Errorf("%w: nothing was written since the dump", ErrNotFound)
+		return fmt.Errorf("%w: it is not behind the dump", ErrNotFound)
 	case f.best == 0:
 		return fmt.Errorf("%w: not in the last %d bytes", ErrNotFound, size-f.from)
 	case !f.sound:
@@ -211,12 +211,46 @@ func endsWithDump(b []byte) bool {
 		if err != nil || next != len(b) {
 			continue
 		}
-		for _, name := range []string{"$3\r\nset\r\n", "$7\r\nsethook\r\n", "$7\r\nsetchan\r\n"} {
-			if i := bytes.IndexByte(b[at:], '\n'); bytes.HasPrefix(b[at+i+1:], []byte(name)) {
-				return true
-			}
+		return isDump(b[at:])
+	}
+	return false
+}
+
+// isDump says whether the command at the beginning of b is one of AOFSHRINK's.
+func isDump(b []byte) bool {
+	i := bytes.IndexByte(b, '\n')
+	for _, name := range []string{"$3\r\nset\r\n", "$7\r\nsethook\r\n", "$7\r\nsetchan\r\n"} {
+		if bytes.HasPrefix(b[i+1:], []byte(name)) {
+			return true
 		}
-		return false
+	}
+	return false
+}
+
+// holdsDump says whether some of the commands in b, the end of a file, are
+// AOFSHRINK's: then all that was written since is behind them. The first command
+// may be cut off.
+func holdsDump(b []byte) bool {
+	const most = 64 // places that look like the beginning of a command
+	at := 0
+	for range most {
+		i := bytes.Index(b[at:], []byte("\r\n*"))
+		if i < 0 {
+			return false
+		}
+		at += i + 2
+		dump, next := false, at
+		for next < len(b) {
+			dump = dump || isDump(b[next:])
+			end, _, err := command(b, next)
+			if err != nil || end == 0 {
+				break
+			}
+			next = end
+		}
+		if next == len(b) {
+			return dump
+		}
 	}
 	return false
 }

@@ -7,21 +7,21 @@ const DefaultTail = 64 << 10
 // It is what a follower needs to go on behind them, and lives in memory only: a
 // restarted follower does not know what its leader's file was.
 type Tail struct {
-	ID  string // the leader's
-	max int
+	ID   string // the leader's
+	most int
 
 	pos  int64  // in the leader's file: where buf ends
-	buf  []byte // whole commands, but for a first one that is longer than max
+	buf  []byte // whole commands, but for a first one that is longer than most
 	ends []int  // of commands, in buf
 }
 
 // NewTail returns an empty tail at pos of the file of the leader with this id.
-// max is how much it keeps, in bytes; 0 is DefaultTail.
-func NewTail(id string, pos int64, max int) *Tail {
-	if max == 0 {
-		max = DefaultTail
+// most is how much it keeps, in bytes; 0 is DefaultTail.
+func NewTail(id string, pos int64, most int) *Tail {
+	if most == 0 {
+		most = DefaultTail
 	}
-	return &Tail{ID: id, max: max, pos: pos}
+	return &Tail{ID: id, most: most, pos: pos}
 }
 
 // Pos returns up to where the file was taken.
@@ -41,23 +41,23 @@ func (t *Tail) Add(b []byte, pos int64) {
 		if err != nil || n == 0 {
 			n = len(b) // cannot be: they are whole
 		}
-		t.buf = append(t.buf, b[max(0, n-t.max):n]...)
+		t.buf = append(t.buf, b[max(0, n-t.most):n]...)
 		t.ends = append(t.ends, len(t.buf))
 		b = b[n:]
-		if len(t.buf) > 2*t.max {
+		if len(t.buf) > 2*t.most {
 			t.trim()
 		}
 	}
 	t.trim()
 }
 
-// trim leaves the last whole commands, max bytes at most, or one.
+// trim leaves the last whole commands, most bytes together.
 func (t *Tail) trim() {
-	if len(t.buf) <= t.max {
+	if len(t.buf) <= t.most {
 		return
 	}
 	cut := 0
-	for t.ends[cut] < len(t.buf)-t.max {
+	for t.ends[cut] < len(t.buf)-t.most {
 		cut++
 	}
 	at := t.ends[cut]
@@ -71,7 +71,7 @@ func (t *Tail) trim() {
 // moved returns the tail as it stands in another file of the same leader, where
 // its last n bytes end at pos.
 func (t *Tail) moved(pos int64, n int) *Tail {
-	m := NewTail(t.ID, pos, t.max)
+	m := NewTail(t.ID, pos, t.most)
 	from := len(t.buf) - n
 	m.buf = append(m.buf, t.buf[from:]...)
 	for _, e := range t.ends {
@@ -83,7 +83,7 @@ func (t *Tail) moved(pos int64, n int) *Tail {
 }
 
 // Unchanged says whether the leader's file still has at its place what was taken
-// last. size is how long the file is. When the tail is not all that was taken,
+// last. When the tail is not all that was taken,
 // it is long, so that a file that was rewritten does not have the same bytes at
 // the same place by chance.
 func (t *Tail) Unchanged(c *Conn, s Server) (bool, error) {

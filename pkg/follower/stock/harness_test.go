@@ -117,7 +117,7 @@ func (p *pair) until(what string, ok func() bool) {
 	}
 }
 
-func (p *pair) digest() collection.Digest {
+func (p *pair) ownDigest() collection.Digest {
 	d, _ := p.store.Digest()
 	return d
 }
@@ -127,7 +127,7 @@ func (p *pair) level() {
 	p.t.Helper()
 	p.until("the follower to be level", func() bool {
 		st := p.fol.Status()
-		return st.CaughtUp && st.Offset == p.Size() && p.digest() == p.Leader.Digest()
+		return st.CaughtUp && st.Offset == p.Size() && p.ownDigest() == p.Digest()
 	})
 }
 
