@@ -45,21 +45,58 @@ func (s *Store) ApplyCommands(ctx context.Context, payload []byte) (Applied, err
 	}
 	var offset int64
 	for len(steps) > 0 {
-		n, at, err := s.applySome(steps, &a)
-		switch {
-		case err == nil:
-			steps, offset = steps[n:], at
-		case errors.Is(err, aof.ErrClosed):
+		n, at, err := s.applyNext(ctx, steps, &a)
+		if err != nil {
 			return a, err
-		case !pause(ctx, unwritableWait):
-			return a, fmt.Errorf("%w while the log cannot be written: %w", context.Cause(ctx), err)
 		}
+		steps, offset = steps[n:], at
 	}
 	a.Whole = true
 	if offset == 0 {
 		return a, nil
 	}
 	return a, s.Commit(ctx, offset)
+}
+
+// applyNext carries out the first steps, one at least, and says how many. One that
+// is about very many items is carried out in parts, as from a client.
+func (s *Store) applyNext(ctx context.Context, steps []step, a *Applied) (n int, offset int64, err error) {
+	first := &steps[0]
+	if first.spec.Parts == nil || !s.large(&Write{Request: first.req}) {
+		n = 1
+		for n < len(steps) && steps[n].spec.Parts == nil {
+			n++
+		}
+		steps = steps[:n]
+		err = s.writable(ctx, func() (err error) {
+			n, offset, err = s.applySome(steps, a)
+			return err
+		})
+		return n, offset, err
+	}
+	from := ""
+	for more := true; more && err == nil; more = from != "" {
+		err = s.writable(ctx, func() (err error) {
+			offset, from, err = s.applyPart(first, from, a)
+			return err
+		})
+	}
+	a.Commands++
+	return 1, offset, err
+}
+
+// writable does something that begins a batch, again as long as the log cannot be
+// written.
+func (s *Store) writable(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil || errors.Is(err, aof.ErrClosed) {
+			return err
+		}
+		if !pause(ctx, unwritableWait) {
+			return fmt.Errorf("%w while the log cannot be written: %w", context.Cause(ctx), err)
+		}
+	}
 }
 
 // pause waits; false: ctx has ended.
@@ -117,6 +154,29 @@ func (s *Store) applySome(steps []step, a *Applied) (n int, offset int64, err er
 	s.stats.commands.Add(int64(n))
 	a.Commands += n
 	return n, s.log.End(aof.Digest(s.eng.State().Digest())), nil
+}
+
+// applyPart carries out what of a command comes next from the item from; next is
+// where to go on, "" at the end.
+func (s *Store) applyPart(c *step, from string, a *Applied) (offset int64, next string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.log.Begin(s.opt.Now())
+	if err != nil {
+		return 0, from, err
+	}
+	c.req.Now = now
+	cmds, next, perr := c.spec.Parts(&c.req, s.eng.State(), from)
+	if perr != nil {
+		a.refuse(c.req.Args, perr)
+	}
+	var out reply.Reply
+	for _, args := range cmds {
+		out.Buf, out.Later = out.Buf[:0], nil
+		part := step{spec: s.eng.LookupLogged(args[0]), req: command.Request{Args: args, Name: args[0], Now: now}}
+		s.applyForeign(&part, &out, a)
+	}
+	return s.log.End(aof.Digest(s.eng.State().Digest())), next, nil
 }
 
 // applyForeign carries out one command of the leader.

@@ -53,9 +53,50 @@ func TestApplyCommands(t *testing.T) {
 	}
 }
 
-// TestApplyCommandsWaits: while the log cannot be written nothing is lost, and
-// nothing goes on.
-func TestApplyCommandsWaits(t *testing.T) {
+// TestApplyLarge: a command about very many items does not hold the lock for all of
+// them, and stands in the log as what it did.
+func TestApplyLarge(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir)
+	var lines []string
+	for i := range 3 * largeParts {
+		lines = append(lines, fmt.Sprintf("SET k a%d POINT 1 1", i))
+	}
+	lines = append(lines, "SET k b POINT 1 1", "PDEL k a*", "SET k c POINT 1 1")
+	batches := f.log.Stats().Batches
+	a, err := f.ApplyCommands(context.Background(), wire(lines...))
+	if err != nil || !a.Whole || a.Refused != 0 || a.Commands != len(lines) {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if got := f.Stats().Objects; got != 2 {
+		t.Errorf("%d objects, want 2", got)
+	}
+	if got := f.log.Stats().Batches; got == batches {
+		t.Error("one batch for all of it")
+	}
+	want := f.digest()
+	f.close()
+	if f = open(t, dir); f.digest() != want || f.Stats().DigestMismatch != 0 {
+		t.Errorf("digest %s after a restart, want %s", f.digest(), want)
+	}
+	for _, b := range batchesOf(t, f) {
+		if strings.Contains(b, "PDEL") {
+			t.Error("PDEL is in the log")
+		}
+	}
+}
+
+func batchesOf(t *testing.T, f *fixture) (payloads []string) {
+	t.Helper()
+	for _, b := range batches(t, f) {
+		payloads = append(payloads, string(b.Payload))
+	}
+	return payloads
+}
+
+// TestApplyClosed: on a log that is closed nothing is carried out; a wait ends with
+// its context.
+func TestApplyClosed(t *testing.T) {
 	f := open(t, t.TempDir())
 	if err := f.log.Close(context.Background()); err != nil {
 		t.Fatal(err)
