@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"evenkeel/internal/fsx"
+	"evenkeel/internal/fsx/fsxtest"
 	"evenkeel/internal/testkit"
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/engine/collection"
@@ -30,6 +32,7 @@ const patience = 20 * time.Second
 type pair struct {
 	*testkit.Leader
 	t     *testing.T
+	disk  *fsxtest.FS
 	log   *aof.Log
 	store *store.Store
 	opt   stock.Options
@@ -60,7 +63,8 @@ func newPair(t *testing.T) *pair {
 func (p *pair) open(dir string) {
 	p.t.Helper()
 	var err error
-	if p.log, err = aof.Open(aof.Options{Dir: dir, Fsync: aof.FsyncNo}); err != nil {
+	p.disk = fsxtest.New(fsx.OS{})
+	if p.log, err = aof.Open(aof.Options{FS: p.disk, Dir: dir, Fsync: aof.FsyncNo}); err != nil {
 		p.t.Fatal(err)
 	}
 	log := p.log

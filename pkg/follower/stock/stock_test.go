@@ -319,6 +319,27 @@ func TestSilent(t *testing.T) {
 	p.level()
 }
 
+// TestDiskFull: while the own log cannot be written the follower waits; nothing is
+// lost, and nothing read anew, when it can be again.
+func TestDiskFull(t *testing.T) {
+	p := newPair(t)
+	p.fleet(200)
+	p.start()
+	p.level()
+	p.disk.Room(1000)
+	p.fleet(400)
+	p.until("a log that cannot be written", func() bool { return !p.log.Stats().Writable })
+	p.fleet(100)
+	p.disk.Room(-1)
+	p.level()
+	if st := p.fol.Status(); st.FullResyncs != 0 || st.Divergences != 0 {
+		t.Errorf("%+v", st)
+	}
+	if err := p.log.Commit(t.Context(), p.log.Last().Offset); err != nil {
+		t.Errorf("the own log: %v", err)
+	}
+}
+
 // TestRestart: the place in the leader's file is not remembered; the difference is
 // nothing.
 func TestRestart(t *testing.T) {
