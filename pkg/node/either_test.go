@@ -117,8 +117,12 @@ func TestOtherKind(t *testing.T) {
 	}
 	<-b.target
 	b.target <- stock.Addr
+	epoch := s.log.Position().Epoch
 	native.stop()
 	until(t, "the Tile38 again", func() bool { return s.digest() == stock.Digest() && s.node.FollowerStatus().CaughtUp })
+	if s.log.Position().Epoch == epoch {
+		t.Error("the Tile38's commands are in the history of an Evenkeel")
+	}
 }
 
 // TestTile38FollowsUs: a follower of Tile38's kind, with its faults, has the same

@@ -38,6 +38,7 @@ type Follower struct {
 	// What follows belongs to Run.
 	tail     *tile38.Tail // nil: there is nothing to go on from
 	expect   expectation
+	own      bool   // the log has an epoch of its own
 	level    bool   // it has been level with this leader
 	lastLost string // the error that was logged last
 }

@@ -17,6 +17,8 @@ import (
 // Store is where the leader's commands go. Run calls it from one goroutine, but
 // for Stats.
 type Store interface {
+	// BeginEpoch lets the own log go on as a history of its own.
+	BeginEpoch(ctx context.Context) error
 	// ApplyCommands carries out whole commands and puts them into the own log.
 	ApplyCommands(ctx context.Context, payload []byte) (store.Applied, error)
 	// NewShadow returns an empty state beside the own.

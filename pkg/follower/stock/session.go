@@ -21,6 +21,9 @@ func (f *Follower) session(ctx context.Context) error {
 		return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
 	}
 	defer func() { _ = c.Close() }()
+	if err := f.beginEpoch(ctx); err != nil {
+		return err
+	}
 	if err := f.resume(ctx, c, s); err != nil {
 		return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
 	}
@@ -35,6 +38,19 @@ func (f *Follower) session(ctx context.Context) error {
 		f.tail = nil // what we took for its end was not
 	}
 	return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
+}
+
+// beginEpoch sees to it that what is written from now on is nobody else's history:
+// the log may so far be that of an Evenkeel which was followed before.
+func (f *Follower) beginEpoch(ctx context.Context) error {
+	if f.own {
+		return nil
+	}
+	if err := f.opt.Store.BeginEpoch(ctx); err != nil {
+		return fmt.Errorf("follow a Tile38: %w", err)
+	}
+	f.own = true
+	return nil
 }
 
 // dial makes a connection, which ends with ctx.
