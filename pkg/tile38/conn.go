@@ -19,7 +19,7 @@ const (
 	// readBuffer of a connection, in bytes.
 	readBuffer = 64 << 10
 	// maxAnswer is the longest answer to a question, in bytes.
-	maxAnswer = 1 << 20
+	maxAnswer = 64 << 10
 )
 
 // AnswerError is an error that the server answered with, as it stands.

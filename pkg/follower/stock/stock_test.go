@@ -357,6 +357,18 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestSelf: who follows itself finds out, writes nothing, and tries again.
+func TestSelf(t *testing.T) {
+	p := newPair(t)
+	p.opt.ID = strings.Repeat("5", 32)
+	p.Do("SET a x POINT 1 1")
+	p.start()
+	p.until("two attempts", func() bool { return p.count(follower.EventLost) > 1 })
+	if st := p.fol.Status(); !strings.Contains(st.LastError, "itself") || st.CaughtUp || p.store.Stats().Objects != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // TestOptions lists every fault.
 func TestOptions(t *testing.T) {
 	_, err := stock.New(stock.Options{Leader: "x", Auth: "a\nb", ListeningPort: -1, BackoffMin: 2, BackoffMax: 1, Tail: -1, PollInterval: -1})
