@@ -41,7 +41,7 @@ func TestFirst(t *testing.T) {
 			p.Do(everything...)
 			p.start()
 			p.level()
-			if n := p.count(follower.EventFull); (n == 1) != (own != nil) {
+			if n := p.fol.Status().FullResyncs; (n == 1) != (own != nil) {
 				t.Errorf("%d full resyncs", n)
 			}
 			p.Do("DEL a p", "SET a q POINT 5 5", "PDELHOOK h*")
@@ -139,7 +139,7 @@ func TestGhosts(t *testing.T) {
 	p.EndShrink()
 	p.Mute(false)
 	p.level()
-	if n := p.count(follower.EventFullDone); n != 1 {
+	if n := p.fol.Status().FullResyncs; n != 1 {
 		t.Errorf("%d full resyncs", n)
 	}
 	if grown := p.log.Last().Offset - end; grown > 400 {
@@ -163,8 +163,8 @@ func TestRepeating(t *testing.T) {
 	p.EndShrink()
 	p.Mute(false)
 	p.level()
-	if n, st := p.count(follower.EventFullDone), p.fol.Status(); n != 1 || st.Divergences != 0 {
-		t.Errorf("%d full resyncs, %d divergences", n, st.Divergences)
+	if st := p.fol.Status(); st.FullResyncs != 1 || st.Divergences != 0 {
+		t.Errorf("%d full resyncs, %d divergences", st.FullResyncs, st.Divergences)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestSimilar(t *testing.T) {
 	p.EndShrink()
 	p.Mute(false)
 	p.level()
-	if n := p.count(follower.EventFullDone); n != 1 {
+	if n := p.fol.Status().FullResyncs; n != 1 {
 		t.Errorf("%d full resyncs", n)
 	}
 }
