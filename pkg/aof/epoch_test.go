@@ -123,6 +123,9 @@ func TestCreateHistory(t *testing.T) {
 	compact(t, l, 5, set(2))
 	write(t, l, 10, set(3))
 	before := l.Position()
+	if err := l.Sync(bg); err != nil || l.Synced() != before.Offset {
+		t.Fatalf("synced up to %d of %d, %v", l.Synced(), before.Offset, err)
+	}
 	m := Mark{Offset: 7, Time: 99, Digest: digestAt(7)} // before the log's own offsets
 	bad, err := l.CreateHistory(epochA, m)
 	if err != nil {
@@ -147,6 +150,9 @@ func TestCreateHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := write(t, l, 100, set(4))
+	if l.Synced() != m.Offset { // what was synced of the old history says nothing
+		t.Errorf("synced up to %d, want %d", l.Synced(), m.Offset)
+	}
 	for range 2 {
 		if got := l.Position(); got != (Position{epochA, end}) || end != 7+int64(len(command(set(4)...))) || len(l.Forks()) != 0 {
 			t.Errorf("at %v, want %s:%d; forks %v", got, epochA, end, l.Forks())

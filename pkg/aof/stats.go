@@ -62,10 +62,7 @@ func (l *Log) Stats() Stats {
 		SyncTime:     l.stats.syncTime,
 		SyncError:    l.stats.syncErr,
 	}
-	s.Synced = max(l.synced, s.Base.Offset)
-	if l.policy == FsyncAlways {
-		s.Synced = l.seen.Offset
-	}
+	s.Synced = l.syncedLocked()
 	if l.base != nil {
 		s.Base, s.First, s.BaseBytes = l.base.end, l.base.end.Offset, l.base.size
 	}
@@ -78,6 +75,24 @@ func (l *Log) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// Synced returns the offset up to which the log is known to be on the disk.
+func (l *Log) Synced() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.syncedLocked()
+}
+
+func (l *Log) syncedLocked() int64 {
+	if l.policy == FsyncAlways {
+		return l.seen.Offset
+	}
+	synced := l.synced
+	if l.base != nil {
+		synced = max(synced, l.base.end.Offset)
+	}
+	return synced
 }
 
 // tempBytes sums up unfinished files; a file that goes away meanwhile counts

@@ -342,6 +342,7 @@ func (l *Log) restart(epoch string, base *logFile, obsolete []string) []*handle 
 	l.gen++
 	l.active, l.cuts, l.openAt, l.segBytes, l.inFlight = l.active[:0], l.cuts[:0], 0, 0, 0
 	l.last, l.boxed, l.seen = end, end, end
+	l.synced = end.Offset
 	l.fastSeen.Store(end.Offset)
 	l.current, l.retired, l.published, l.dirty = nil, nil, true, false
 	if !l.fatal {

@@ -165,7 +165,7 @@ func (r *role) nativeFollower(addr string, told func(follower.Event)) (*follower
 		IPAddress:     r.node.announcedIP(),
 		Store:         replica{opt.Store},
 		Ranges:        replica{opt.Store},
-		Synced:        func() int64 { return opt.Log.Stats().Synced },
+		Synced:        opt.Log.Synced,
 		Sync:          opt.Log.Sync,
 		Compact:       r.node.compact,
 		MaxLag:        opt.MaxLag,

@@ -122,7 +122,7 @@ func (p *pod) follow(leader *pod) {
 	var err error
 	p.fol, err = follower.New(follower.Options{
 		Leader: "leader:9851", Store: replica{p.Store}, Ranges: replica{p.Store}, Dial: p.net.Dial,
-		Synced: func() int64 { return p.log.Stats().Synced }, Sync: p.log.Sync, Compact: p.compactFor,
+		Synced: p.log.Synced, Sync: p.log.Sync, Compact: p.compactFor,
 		AckInterval: 10 * time.Millisecond, ReadTimeout: 20 * time.Second,
 		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 		OnEvent: func(e follower.Event) {

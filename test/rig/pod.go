@@ -150,7 +150,7 @@ func (p *Pod) follow(ctx context.Context) error {
 	log, re := p.Log, replica{p.Store, p.files}
 	o := follower.Options{
 		Leader: p.Options.Follow + ":9851", ID: p.Name, Store: re, Ranges: re,
-		Synced: func() int64 { return log.Stats().Synced },
+		Synced: log.Synced,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(addr)
 			if err != nil {
