@@ -2,7 +2,7 @@
 
 GO         ?= go
 BIN        := bin
-GROUPS     ?= keys search expiry server transports
+GROUPS     ?= keys search fences scripting expiry server transports
 FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 # v2.12.2 is built from source, so that it knows the Go version in use: about
