@@ -162,7 +162,7 @@ func TestTooFarBehind(t *testing.T) {
 	l, f := open(t, t.TempDir()), open(t, t.TempDir())
 	l.maxLag = 1 << 20
 	l.serve()
-	l.fill("fleet", 0, 100)
+	l.fill("fleet", 0, 1000)
 	f.follow(l)
 	f.converge(l)
 	f.net.Stall()
