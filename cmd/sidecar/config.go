@@ -27,7 +27,7 @@ type config struct {
 	dataDir                          string
 	follow                           string
 	maxLag                           time.Duration
-	maxFollowerLag                   int64
+	maxHeld                          int64
 	turns                            bool
 	turnWait                         time.Duration
 	segmentSize                      string
@@ -77,7 +77,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9849", "address for /status and /debug/pprof; keep it on loopback")
 	f.StringVar(&c.dataDir, "data-dir", "./data", "directory of the log; one with a Tile38 appendonly.aof is adopted")
 	f.StringVar(&c.follow, "follow", "", "follow the leader at HOST:PORT")
-	f.Int64Var(&c.maxFollowerLag, "max-follower-lag", leader.DefaultMaxLag, "log that is kept for a follower that is behind, in bytes of commands; then it is disconnected; -1 for any amount")
+	f.Int64Var(&c.maxHeld, "max-follower-log", leader.DefaultMaxHeld, "log that a compaction keeps for one follower that is behind, beyond the backlog, in bytes; then that follower is disconnected; -1 for any amount")
 	f.DurationVar(&c.turnWait, "compaction-turn-wait", 10*time.Minute, "how long a compaction waits for its turn; then it begins without")
 	f.BoolVar(&c.turns, "compaction-turns", true, "one pod of a cluster at a time compacts: the leader gives the turns")
 	f.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind its leader a follower may be and still be ready")
@@ -161,8 +161,8 @@ func (c *config) validate() error {
 	if c.turnWait <= 0 {
 		faults = append(faults, fmt.Errorf("--compaction-turn-wait %s: want more than 0", c.turnWait))
 	}
-	if c.maxFollowerLag == 0 {
-		faults = append(faults, errors.New("--max-follower-lag 0: want bytes, or -1 for any amount"))
+	if c.maxHeld == 0 {
+		faults = append(faults, errors.New("--max-follower-log 0: want bytes, or -1 for any amount"))
 	}
 	if c.maxLag <= 0 {
 		faults = append(faults, fmt.Errorf("--max-lag %s: want more than 0", c.maxLag))

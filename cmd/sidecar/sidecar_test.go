@@ -86,7 +86,7 @@ func TestRefusedFlags(t *testing.T) {
 		{"max-pipeline", "0"}, {"max-output", "0"}, {"max-output", "-1"}, {"max-json-depth", "0"}, {"max-points", "-1"},
 		{"idle-timeout", "-1s"}, {"write-timeout", "0s"}, {"max-points", "x"}, {"max-http-header", "0"}, {"max-websocket-message", "-1"},
 		{"http-header-timeout", "0s"}, {"http-transport", "maybe"}, {"unix-socket-mode", "rwx"}, {"unix-socket-mode", "1777"},
-		{"max-follower-lag", "0"}, {"max-follower-lag", "x"}, {"compaction-turn-wait", "0s"}, {"compaction-turns", "perhaps"},
+		{"max-follower-log", "0"}, {"max-follower-log", "x"}, {"compaction-turn-wait", "0s"}, {"compaction-turns", "perhaps"},
 		{"min-replicas-to-write", "-1"}, {"min-replicas-to-write", "x"}, {"min-replicas-timeout", "0s"},
 	} {
 		said := refusal(t, "--"+f.flag+"="+f.value)

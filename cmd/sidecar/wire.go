@@ -176,7 +176,7 @@ func (s *sidecar) assemble() error {
 	}
 	id := s.settings.ServerID()
 	if s.leader, err = leader.New(leader.Options{
-		Log: s.log, ID: id, Logger: s.logger, MaxLag: s.cfg.maxFollowerLag,
+		Log: s.log, ID: id, Logger: s.logger, MaxHeld: s.cfg.maxHeld,
 		Snapshot: func(ctx context.Context) (leader.Snapshot, error) { return s.store.RangeSnapshot(ctx) },
 	}); err != nil {
 		return err
@@ -193,7 +193,7 @@ func (s *sidecar) assemble() error {
 		MaxScripts: s.cfg.maxScripts, ScriptWait: s.cfg.engine.Script.MaxTime,
 		Settings: s.settings,
 		NoHTTP:   !s.cfg.http,
-		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
+		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, MaxHeld: s.cfg.maxHeld, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
 		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
 	})
 	if err := s.hooks.Start(); err != nil {

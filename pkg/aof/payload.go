@@ -184,6 +184,9 @@ func (p *PayloadReader) Replaced() bool {
 	return p.l.base != p.base
 }
 
+// Held is as of a Tail.
+func (p *PayloadReader) Held() int64 { return p.c.held() }
+
 // Close releases what the reader holds.
 func (p *PayloadReader) Close() error {
 	var errs []error

@@ -347,6 +347,21 @@ func (t *Tail) Lag() int64 {
 	return l.seen.Offset - t.c.offset
 }
 
+// Held returns how many bytes of payload the log keeps for this tail alone: a
+// compaction has made them dispensable, and they are no part of the backlog. It
+// may be called from any goroutine.
+func (t *Tail) Held() int64 { return t.c.held() }
+
+func (c *cursor) held() int64 {
+	l := c.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.gen != l.gen || l.base == nil {
+		return 0
+	}
+	return max(0, l.base.end.Offset-max(l.backlog, 0)-c.offset)
+}
+
 // Close lets the log remove what only this tail needed.
 func (t *Tail) Close() error { return t.c.stop() }
 

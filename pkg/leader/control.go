@@ -88,7 +88,7 @@ func (c *control) sent(offset int64) {
 
 // speak sends what is to be said while the log is streamed, until ctx ends or
 // the connection fails, and cuts a follower that is too far behind.
-func (s *stream) speak(ctx context.Context, lag func() int64) error {
+func (s *stream) speak(ctx context.Context, held func() int64) error {
 	tick := time.NewTicker(s.opt.HeartbeatInterval)
 	defer tick.Stop()
 	for {
@@ -103,8 +103,8 @@ func (s *stream) speak(ctx context.Context, lag func() int64) error {
 				return err
 			}
 		case <-tick.C:
-			if n := lag(); s.opt.MaxLag > 0 && n > s.opt.MaxLag {
-				return fmt.Errorf("%w: %d bytes of log are kept for it, the limit is %d", ErrBehind, n, s.opt.MaxLag)
+			if n := held(); s.opt.MaxHeld > 0 && n > s.opt.MaxHeld {
+				return fmt.Errorf("%w: %d bytes of log are kept for it alone, the limit is %d", ErrBehind, n, s.opt.MaxHeld)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ type Reason string
 const (
 	ReasonHungUp   Reason = "hung-up"   // the follower, or the network
 	ReasonSlow     Reason = "slow"      // took nothing for WriteTimeout
-	ReasonBehind   Reason = "behind"    // more of the log than MaxLag waited for it
+	ReasonBehind   Reason = "behind"    // more of the log than MaxHeld was kept for it
 	ReasonSilent   Reason = "silent"    // said nothing for AckTimeout
 	ReasonProtocol Reason = "protocol"  // said what the protocol does not know
 	ReasonStopped  Reason = "stopped"   // the leader, or its caller, ended
@@ -35,7 +35,7 @@ var (
 	ErrSlow = errors.New("the follower is too slow")
 	// ErrSilent says that the follower said nothing for Options.AckTimeout.
 	ErrSilent = errors.New("the follower is silent")
-	// ErrBehind says that more of the log than Options.MaxLag waits for a follower.
+	// ErrBehind says that more of the log than Options.MaxHeld is kept for a follower.
 	ErrBehind = errors.New("the follower is too far behind")
 	// ErrClosed says that the leader is closed.
 	ErrClosed = errors.New("the leader is closed")

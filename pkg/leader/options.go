@@ -44,9 +44,10 @@ type Options struct {
 	WriteTimeout time.Duration
 	// AckTimeout is how long a follower may say nothing. Default 60 s.
 	AckTimeout time.Duration
-	// MaxLag is how much of the log may wait for a follower, in bytes of commands: it
-	// is kept on disk for it. Default 1 GiB; negative: any amount.
-	MaxLag int64
+	// MaxHeld is how much of the log may be kept on disk for a follower alone, because
+	// it is behind the base and the backlog, in bytes of commands. Default 1 GiB; negative: any
+	// amount.
+	MaxHeld int64
 	// TurnTimeout is how long a follower that compacts may keep others from it.
 	// Default 15 min.
 	TurnTimeout time.Duration
@@ -58,8 +59,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// DefaultMaxLag is the default of Options.MaxLag, in bytes.
-const DefaultMaxLag = 1 << 30
+// DefaultMaxHeld is the default of Options.MaxHeld, in bytes.
+const DefaultMaxHeld = 1 << 30
 
 // EnsureDefaults fills in what is not set.
 func (o *Options) EnsureDefaults() {
@@ -72,8 +73,8 @@ func (o *Options) EnsureDefaults() {
 	if o.AckTimeout == 0 {
 		o.AckTimeout = time.Minute
 	}
-	if o.MaxLag == 0 {
-		o.MaxLag = DefaultMaxLag
+	if o.MaxHeld == 0 {
+		o.MaxHeld = DefaultMaxHeld
 	}
 	if o.TurnTimeout == 0 {
 		o.TurnTimeout = 15 * time.Minute

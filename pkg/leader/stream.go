@@ -119,7 +119,7 @@ func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io
 
 	var beside sync.WaitGroup
 	beside.Go(func() { cancel(s.readAcks(ctx, r, p.snap != nil, &beside)) })
-	beside.Go(func() { cancel(s.speak(ctx, p.tail.Lag)) })
+	beside.Go(func() { cancel(s.speak(ctx, p.tail.Held)) })
 	err = s.send(ctx, p)
 	cancel(err) // what ended ctx first stays its cause
 	s.conn.Close()

@@ -116,7 +116,7 @@ func (c *call) aof() error {
 	c.out.Simple("OK")
 	c.stream = r // the session closes it: the stream may never begin
 	c.batch.verdict.Hijack = func(ctx context.Context, h proxy.Hijacked) error {
-		return streamCommands(ctx, h.Conn, head, r)
+		return streamCommands(ctx, h.Conn, head, r, c.node.opt.MaxHeld)
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ const streamWait = time.Minute
 
 // streamCommands sends head and what r reads until ctx or the client ends it: the
 // client sends nothing but the end of the connection.
-func streamCommands(ctx context.Context, conn net.Conn, head string, r *aof.PayloadReader) error {
+func streamCommands(ctx context.Context, conn net.Conn, head string, r *aof.PayloadReader, maxHeld int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A write that waits for the client ends with ctx too.
@@ -140,7 +140,7 @@ func streamCommands(ctx context.Context, conn net.Conn, head string, r *aof.Payl
 		var b [1]byte
 		_, _ = conn.Read(b[:]) // anything ends the stream
 	}()
-	err := copyCommands(ctx, conn, head, r)
+	err := copyCommands(ctx, conn, head, r, maxHeld)
 	ended := ctx.Err() != nil
 	_ = conn.Close()
 	<-hungUp
@@ -151,9 +151,12 @@ func streamCommands(ctx context.Context, conn net.Conn, head string, r *aof.Payl
 }
 
 // copyCommands copies head, what is in the log, and what comes, until ctx ends.
-func copyCommands(ctx context.Context, conn net.Conn, head string, r *aof.PayloadReader) error {
+func copyCommands(ctx context.Context, conn net.Conn, head string, r *aof.PayloadReader, maxHeld int64) error {
 	buf := make([]byte, 64<<10)
 	for {
+		if held := r.Held(); maxHeld > 0 && held > maxHeld {
+			return fmt.Errorf("AOF stream: the reader is too far behind: %d bytes of log are kept for it alone, the limit is %d", held, maxHeld)
+		}
 		n, err := copy(buf, head), error(nil)
 		if head = head[n:]; n == 0 {
 			n, err = r.Read(buf)

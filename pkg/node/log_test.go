@@ -210,7 +210,7 @@ func TestStuckStream(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- streamCommands(ctx, there, "", r) }()
+	go func() { ended <- streamCommands(ctx, there, "", r, 0) }()
 	if _, err := here.Read(make([]byte, 1)); err != nil { // now the write has begun
 		t.Fatal(err)
 	}
@@ -222,6 +222,30 @@ func TestStuckStream(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("the stream goes on")
+	}
+}
+
+// TestSlowStream: a reader for whom alone more of the log is kept than the limit
+// is let go.
+func TestSlowStream(t *testing.T) {
+	s := serve(t, t.TempDir(), config{})
+	s.log.SetBacklogBytes(-1)
+	c := s.dial()
+	history(c, 3)
+	r, err := s.log.PayloadReader(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if held := r.Held(); held != 0 {
+		t.Errorf("%d bytes are kept for the reader of a log that nobody has compacted", held)
+	}
+	c.do("AOFSHRINK")
+	until(t, "the compaction", func() bool { return r.Held() > 0 })
+	here, there := net.Pipe()
+	defer func() { _ = here.Close() }()
+	if err := streamCommands(t.Context(), there, "", r, r.Held()-1); err == nil || !strings.Contains(err.Error(), "too far behind") {
+		t.Errorf("ended with %v", err)
 	}
 }
 

@@ -50,6 +50,9 @@ type Options struct {
 	// MaxLag is how far behind a follower may be and still be ready. Default
 	// 5 s.
 	MaxLag time.Duration
+	// MaxHeld is how much of the log may be kept for the reader of an AOF stream
+	// alone, in bytes of commands; 0 or less: any amount.
+	MaxHeld int64
 	// TurnWait is how long a compaction waits for its turn, one pod at a time.
 	// Default 10 min; negative: not at all.
 	TurnWait time.Duration

@@ -33,9 +33,9 @@ type pod struct {
 	dir string
 	log *aof.Log
 
-	lead   *leader.Leader
-	server *reptest.Server
-	maxLag int64 // of its followers
+	lead    *leader.Leader
+	server  *reptest.Server
+	maxHeld int64 // for its followers
 
 	compactErr error      // what its compactions for the leader end with
 	lie        aof.Digest // what is added to the digest that it reports of them
@@ -79,7 +79,7 @@ func (p *pod) serve() {
 	p.t.Helper()
 	var err error
 	p.lead, err = leader.New(leader.Options{
-		Log: p.log, HeartbeatInterval: 20 * time.Millisecond, MaxLag: p.maxLag,
+		Log: p.log, HeartbeatInterval: 20 * time.Millisecond, MaxHeld: p.maxHeld,
 		Snapshot: func(ctx context.Context) (leader.Snapshot, error) { return p.RangeSnapshot(ctx) },
 	})
 	if err != nil {
