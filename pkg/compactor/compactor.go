@@ -71,7 +71,10 @@ type Options struct {
 	Policy Policy // zero durations stand for their defaults
 	// Turn waits until this pod may compact, and returns what ends that; others
 	// of the cluster compact meanwhile. nil: at any time.
-	Turn     func(ctx context.Context) (done func(), err error)
+	Turn func(ctx context.Context) (done func(), err error)
+	// Governor is told when a compaction begins and ends, and when none runs. nil:
+	// one of its own, which nobody asks.
+	Governor *Governor
 	Clock    clock.Clock  // nil: the machine's
 	OnStart  func(Origin) // called before a compaction, from Run; may be nil
 	OnFinish func(Report) // called after a compaction, from Run; may be nil
@@ -82,6 +85,9 @@ func (o *Options) EnsureDefaults() {
 	o.Policy.EnsureDefaults()
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
+	}
+	if o.Governor == nil {
+		o.Governor, _ = NewGovernor(GovernorOptions{}, o.Clock.Now()) // the defaults are valid
 	}
 	if o.Turn == nil {
 		o.Turn = func(context.Context) (func(), error) { return func() {}, nil }
@@ -116,6 +122,7 @@ type Stats struct {
 	Failed    uint64    `json:"failed"`
 	Cancelled uint64    `json:"cancelled"`
 	Failures  int       `json:"failures_in_a_row"`
+	Pace      PaceStats `json:"pace"`
 }
 
 // Compactor runs compactions, one at a time. Its methods are safe for
@@ -218,6 +225,7 @@ func (c *Compactor) reserve() error {
 
 // check asks the policy and compacts when it says so.
 func (c *Compactor) check(ctx context.Context) {
+	c.opts.Governor.Idle(c.opts.Clock.Now())
 	facts := c.opts.Target.Facts()
 	c.mu.Lock()
 	d := Decide(c.stats.Policy, facts, History{
@@ -243,7 +251,9 @@ func (c *Compactor) execute(ctx context.Context, by Origin) {
 		c.mu.Lock()
 		c.stats.Started = r.Start
 		c.mu.Unlock()
+		c.opts.Governor.Begin(r.Start)
 		r.Result, r.Err = c.opts.Target.Compact(ctx)
+		c.opts.Governor.End(c.opts.Clock.Now())
 		done()
 	} else {
 		r.Err = fmt.Errorf("wait for the turn to compact: %w", err)
@@ -363,6 +373,7 @@ func (c *Compactor) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
+	s.Pace = c.opts.Governor.Stats()
 	if s.Last != nil {
 		last := *s.Last
 		s.Last = &last

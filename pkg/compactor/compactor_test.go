@@ -123,6 +123,29 @@ func TestCompactsByItself(t *testing.T) {
 	}
 }
 
+// The governor learns when a compaction begins and ends, and what was before.
+func TestTellsGovernor(t *testing.T) {
+	g := rule(t, GovernorOptions{})
+	l := newLog(due)
+	c, fake, _ := start(t, l, Options{Policy: DefaultPolicy(), Governor: g.Governor})
+	g.serve(1000, typical)
+	fake.BlockUntil(1)
+	fake.Advance(10 * time.Second)
+	<-l.began
+	g.serve(1000, 10*typical)
+	if share, _ := g.Pace(fake.Now().Add(time.Second)); share != 15 {
+		t.Errorf("share %v %% while requests are slow", share)
+	}
+	if p := c.Stats().Pace; p.Share != 15 || p.Baseline < typical || p.Baseline > 2*typical {
+		t.Errorf("stats %+v", p)
+	}
+	l.outcome <- nil
+	wait(t, c)
+	if share, _ := g.Pace(fake.Now().Add(time.Hour)); share != 25 {
+		t.Errorf("share %v %% after it", share)
+	}
+}
+
 func TestBacksOffAfterFailures(t *testing.T) {
 	l := newLog(due)
 	c, fake, _ := start(t, l, Options{Policy: Policy{MinSize: 1, CheckEvery: time.Minute}})

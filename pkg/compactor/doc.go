@@ -3,6 +3,8 @@
 //
 //	policy.go    Decide: from sizes and history to yes or no, and why; pure
 //	compactor.go the loop: checks on a clock, runs the target, keeps the score
+//	governor.go  how fast: a share of a processor that goes with the latency of requests
+//	latency.go   the histogram that it looks at
 //	size.go      sizes as people write them: 64mb
 //
 // What a compaction does is the Target's matter: the store takes a snapshot,
@@ -10,7 +12,8 @@
 // Target as small as it needs it.
 //
 // Invariants: at most one compaction runs; it runs inside Run and has ended
-// when Run returns; Decide is a function of its arguments alone.
+// when Run returns; Decide is a function of its arguments alone; the governor
+// knows no time but the one that it is told.
 //
 // The package may touch the clock that it is given, and nothing else: no disk,
 // no network.
