@@ -56,6 +56,7 @@ var propertyFlags = []struct{ name, usage string }{
 	{settings.ShrinkGrowth, "… and once it has grown by this many percent since the last compaction (default 100)"},
 	{settings.ShrinkCheck, "how often the log's size is looked at (default 10s)"},
 	{settings.ShrinkCooldown, "rest between two compactions of its own accord (default 1m)"},
+	{settings.CompactionRate, "how fast a compaction goes, within --compaction-cpu: adaptive, so that p99 stays, or bytes (kb, mb, gb) a second (default adaptive)"},
 	{settings.ReplBacklogSize, "log that is kept behind the last compaction for followers that were away (default 64mb)"},
 	{settings.MinReplicas, "acknowledge a write only when so many followers have it on their disks (default 0)"},
 	{settings.MinReplicasTimeout, "… and answer an error when they have not for so long (default 1s)"},

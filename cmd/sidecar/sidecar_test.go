@@ -81,7 +81,7 @@ func TestRefusedFlags(t *testing.T) {
 		{"segment-size", "0"}, {"segment-size", "many"}, {"segment-size", "-1mb"}, {"max-pending", "0"}, {"max-pending", "x"},
 		{"metrics-collections", "0"}, {"metrics-collections", "-2"}, {"log-level", "loud"}, {"log-format", "xml"},
 		{"appendfsync", "sometimes"}, {"aofshrink-min-size", "x"}, {"aofshrink-growth", "-1"}, {"repl-backlog-size", "x"},
-		{"aofshrink-check-interval", "0"}, {"aofshrink-cooldown", "x"},
+		{"aofshrink-check-interval", "0"}, {"aofshrink-cooldown", "x"}, {"compaction-rate", "0"}, {"compaction-rate", "fast"},
 		{"max-args", "0"}, {"max-args", "-1"}, {"max-bulk", "0"}, {"max-inline", "0"}, {"max-command", "-5"}, {"max-connections", "0"},
 		{"max-pipeline", "0"}, {"max-output", "0"}, {"max-output", "-1"}, {"max-json-depth", "0"}, {"max-points", "-1"},
 		{"idle-timeout", "-1s"}, {"write-timeout", "0s"}, {"max-points", "x"}, {"max-http-header", "0"}, {"max-websocket-message", "-1"},
@@ -316,14 +316,14 @@ func TestNoHTTP(t *testing.T) {
 
 // TestFlagsTakeEffect: flags that no end-to-end test covers.
 func TestFlagsTakeEffect(t *testing.T) {
-	p := start(t, "--requirepass=pw", "--leaderauth=la", "--appendfsync=always", "--aofshrink-growth=70", "--aofshrink-cooldown=3m", "--repl-backlog-size=1mb",
+	p := start(t, "--requirepass=pw", "--leaderauth=la", "--appendfsync=always", "--aofshrink-growth=70", "--aofshrink-cooldown=3m", "--compaction-rate=32MB", "--repl-backlog-size=1mb",
 		"--idle-timeout=300ms", "--log-format=json", "--log-level=debug", "--metrics-collections=1", "--segment-size=1kb", "--max-lag=7s",
 		"--compaction-cpu=100", "--read-slice=1us", "--max-pending=1mb", "--write-timeout=5s")
 	lines, _ := p.talk("GET k a\r\nAUTH pw\r\nCONFIG GET leaderauth\r\n", 7)
 	if got := strings.Join(lines, " "); got != "-ERR authentication required +OK *2 $10 leaderauth $2 la" {
 		t.Errorf("with a password: %s", got)
 	}
-	for name, want := range map[string]string{"appendfsync": "always", "aofshrink-growth": "70", "aofshrink-cooldown": "3m0s", "repl-backlog-size": "1mb"} {
+	for name, want := range map[string]string{"appendfsync": "always", "aofshrink-growth": "70", "aofshrink-cooldown": "3m0s", "compaction-rate": "32mb", "repl-backlog-size": "1mb"} {
 		if lines, _ := p.talk("AUTH pw\r\nCONFIG GET "+name+"\r\n", 6); lines[5] != want {
 			t.Errorf("CONFIG GET %s: %q, want %s", name, lines, want)
 		}

@@ -84,7 +84,10 @@ func (s *sidecar) replicationSource() metrics.Replication {
 
 func (s *sidecar) compactionSource() metrics.Compaction {
 	st := s.compactor.Stats()
-	return metrics.Compaction{Running: st.Running, Failures: st.Failures, Cause: string(st.Decision.Cause)}
+	return metrics.Compaction{
+		Running: st.Running, Failures: st.Failures, Cause: string(st.Decision.Cause),
+		SharePercent: st.Pace.Share, RateBytes: st.Pace.Bytes, Written: uint64(s.store.Stats().BaseBytes), // #nosec G115 -- never below 0
+	}
 }
 
 func (s *sidecar) messageSource() metrics.Messages {

@@ -39,6 +39,7 @@ type sidecar struct {
 	log       *aof.Log
 	store     *store.Store
 	compactor *compactor.Compactor
+	governor  *compactor.Governor // of the compactor's pace
 	leader    *leader.Leader
 	hub       *pubsub.Hub
 	hooks     *hooks.Queue
@@ -105,8 +106,11 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	}
 	s.cfg.engine.Seed, s.cfg.engine.Script.Now = rand.Uint64(), time.Now
 	started := time.Now()
+	if s.governor, err = compactor.NewGovernor(compactor.GovernorOptions{Max: float64(s.cfg.compactCPU)}, started); err != nil {
+		return errors.Join(err, s.closeLog())
+	}
 	s.store, err = store.Open(ctx, store.Options{
-		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice, CompactCPU: s.cfg.compactCPU,
+		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice, Pace: s.pace,
 		Progress: loadProgress(errOut, &s.gate), Logger: s.logger,
 	})
 	if err != nil {
@@ -170,6 +174,7 @@ func (s *sidecar) assemble() error {
 		Target:   target{s},
 		Turn:     func(ctx context.Context) (func(), error) { return s.node.Turn(ctx) },
 		Policy:   s.policy(),
+		Governor: s.governor,
 		OnFinish: s.compacted,
 	}); err != nil {
 		return err
@@ -194,7 +199,7 @@ func (s *sidecar) assemble() error {
 		Settings: s.settings,
 		NoHTTP:   !s.cfg.http,
 		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, MaxHeld: s.cfg.maxHeld, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
-		Observe: func(name string, d time.Duration, failed bool) { s.observer.Load().Observe(name, d, failed) },
+		Observe: s.observe,
 	})
 	if err := s.hooks.Start(); err != nil {
 		return fmt.Errorf("queue of hook messages: %w", err)
@@ -261,6 +266,11 @@ func (s *sidecar) watchSettings() {
 			}
 		})
 	}
+	s.settings.Watch(settings.CompactionRate, func(v string) {
+		if n, err := compactor.ParseRate(v); err == nil {
+			s.governor.SetRate(n)
+		}
+	})
 	s.settings.Watch(settings.KeepAlive, func(v string) {
 		if n, err := strconv.Atoi(v); err == nil {
 			s.proxy.SetKeepAlive(time.Duration(n) * time.Second)
@@ -284,6 +294,18 @@ func (s *sidecar) policy() compactor.Policy {
 		p.Cooldown = d
 	}
 	return p
+}
+
+// pace is how fast the store may compact now.
+func (s *sidecar) pace() store.Pace {
+	percent, rate := s.governor.Pace(time.Now())
+	return store.Pace{Percent: percent, BytesPerSecond: rate}
+}
+
+// observe hears of every command.
+func (s *sidecar) observe(name string, d time.Duration, failed bool) {
+	s.observer.Load().Observe(name, d, failed)
+	s.governor.Observe(d)
 }
 
 // target is the store as the compactor sees it.

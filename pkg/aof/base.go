@@ -182,6 +182,23 @@ func (b *BaseWriter) Add(args []string) error {
 	for _, arg := range args {
 		b.buf = redcon.AppendBulkString(b.buf, arg)
 	}
+	return b.flushLarge()
+}
+
+// AddRaw appends one command, as Add does.
+func (b *BaseWriter) AddRaw(words [][]byte) error {
+	if b.ended {
+		return fmt.Errorf("write the base at offset %d: it is complete", b.m.Offset)
+	}
+	b.buf = redcon.AppendArray(b.buf, len(words))
+	for _, word := range words {
+		b.buf = redcon.AppendBulk(b.buf, word)
+	}
+	return b.flushLarge()
+}
+
+// flushLarge writes the batch once it is large enough.
+func (b *BaseWriter) flushLarge() error {
 	if len(b.buf) < batchBytes {
 		return nil
 	}

@@ -23,6 +23,7 @@ type evenkeel struct {
 	received, reconnects, resyncs, divergences   *prometheus.Desc
 	followers, maxLag, sent                      *prometheus.Desc
 	compacting, failures, cause                  *prometheus.Desc
+	share, rate, written                         *prometheus.Desc
 	connections, accepted, rejected, transports  *prometheus.Desc
 	listeners, waiting, slow                     *prometheus.Desc
 	published, delivered                         *prometheus.Desc
@@ -69,6 +70,9 @@ func newEvenkeel(o Options, cs *commands) *evenkeel {
 		compacting: d("compaction_running", "Whether a compaction runs."),
 		failures:   d("compaction_failures_in_a_row", "Compactions that have failed since the last that succeeded."),
 		cause:      d("compaction_decision", "1 for the rule that decided at the last check; due: it compacts.", "cause"),
+		share:      d("compaction_share_ratio", "Share of one processor that a compaction has now, or would begin with."),
+		rate:       d("compaction_rate_limit_bytes", "Bytes of base per second that compaction-rate allows; 0: adaptive."),
+		written:    d("compaction_written_bytes_total", "Bytes of new bases that were written."),
 
 		connections: d("connections", "Open client connections."),
 		accepted:    d("connections_accepted_total", "Client connections accepted."),
@@ -147,6 +151,9 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 		c := from.Compaction()
 		out.flag(e.compacting, c.Running)
 		out.gauge(e.failures, float64(c.Failures))
+		out.gauge(e.share, c.SharePercent/100)
+		out.gauge(e.rate, float64(c.RateBytes))
+		out.counter(e.written, c.Written)
 		if c.Cause != "" {
 			out.gauge(e.cause, 1, text(c.Cause))
 		}

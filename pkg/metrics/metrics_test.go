@@ -70,7 +70,9 @@ func fullSources() Sources {
 				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, RangeResyncs: 5, FullResyncs: 1, Divergences: 4,
 				Leading: Leading{Followers: 1, MaxLagBytes: 5, Sent: 99}}
 		},
-		Compaction: func() Compaction { return Compaction{Running: true, Failures: 2, Cause: "size"} },
+		Compaction: func() Compaction {
+			return Compaction{Running: true, Failures: 2, Cause: "size", SharePercent: 12.5, RateBytes: 7, Written: 99}
+		},
 		Connections: func() Connections {
 			return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}, Transports: []Transport{{"http", 6}}}
 		},
@@ -143,6 +145,9 @@ func TestValues(t *testing.T) {
 		`evenkeel_compaction_last_end_timestamp_seconds`:                      float64(noon.Unix()),
 		`evenkeel_compaction_running`:                                         1,
 		`evenkeel_compaction_decision{cause="size"}`:                          1,
+		`evenkeel_compaction_share_ratio`:                                     0.125,
+		`evenkeel_compaction_rate_limit_bytes`:                                7,
+		`evenkeel_compaction_written_bytes_total`:                             99,
 		`evenkeel_log_fsync_duration_seconds_count`:                           2,
 		`evenkeel_log_fsync_errors_total`:                                     1,
 		`evenkeel_memory_cgroup_usage_bytes`:                                  5000,

@@ -73,6 +73,10 @@ type Compaction struct {
 	Running  bool
 	Failures int    // in a row
 	Cause    string // the rule that decided at the last check: one of a few fixed words; "" before it
+
+	SharePercent float64 // of one processor, that it has now
+	RateBytes    int64   // compaction-rate in bytes per second; 0: adaptive
+	Written      uint64  // bytes of new bases
 }
 
 // Connections are the clients.

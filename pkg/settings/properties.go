@@ -29,6 +29,7 @@ const (
 	ShrinkGrowth    = "aofshrink-growth"
 	ShrinkCheck     = "aofshrink-check-interval"
 	ShrinkCooldown  = "aofshrink-cooldown"
+	CompactionRate  = "compaction-rate"
 	ReplBacklogSize = "repl-backlog-size"
 
 	MinReplicas        = "min-replicas-to-write"
@@ -73,6 +74,7 @@ var properties = []*Property{
 	{Name: ShrinkGrowth, Default: "100", own: true, check: checkUint(ShrinkGrowth)},
 	{Name: ShrinkCheck, Default: "10s", own: true, check: checkDuration(ShrinkCheck, 100*time.Millisecond)},
 	{Name: ShrinkCooldown, Default: "1m0s", own: true, check: checkDuration(ShrinkCooldown, time.Millisecond)},
+	{Name: CompactionRate, Default: "adaptive", own: true, check: checkRate},
 	{Name: ReplBacklogSize, Default: "64mb", own: true, check: checkSize(ReplBacklogSize)},
 	{Name: MinReplicas, Default: "0", own: true, check: checkUint(MinReplicas)},
 	{Name: MinReplicasTimeout, Default: "1s", own: true, check: checkDuration(MinReplicasTimeout, time.Millisecond)},
@@ -226,4 +228,12 @@ func checkSize(name string) func(string) (string, error) {
 		}
 		return compactor.FormatSize(n), nil
 	}
+}
+
+func checkRate(value string) (string, error) {
+	n, err := compactor.ParseRate(value)
+	if err != nil {
+		return "", invalid(CompactionRate, value)
+	}
+	return compactor.FormatRate(n), nil
 }

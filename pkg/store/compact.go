@@ -78,15 +78,8 @@ func (s *Store) seal() (*collection.State, aof.Mark) {
 
 // writeBase writes the snapshot, then reads the file back and compares.
 func (s *Store) writeBase(ctx context.Context, base *aof.BaseWriter, snap *collection.State, mark aof.Mark) (n int64, err error) {
-	pace := newPacer(s.opt.CompactCPU)
-	err = dump.Items(snap, mark.Time, func(args []string) error {
-		n++
-		if err := pace.step(ctx); err != nil {
-			return err
-		}
-		return base.Add(args)
-	})
-	if err != nil {
+	pace := s.newPacer()
+	if n, err = s.writeItems(ctx, base, snap, mark.Time, pace); err != nil {
 		return n, fmt.Errorf("write base at offset %d: %w", mark.Offset, err)
 	}
 	if err := s.verifyBase(ctx, base, mark, pace); err != nil {
@@ -95,11 +88,31 @@ func (s *Store) writeBase(ctx context.Context, base *aof.BaseWriter, snap *colle
 	return n, nil
 }
 
+// writeItems writes what makes snap again at now, and returns how much that is.
+func (s *Store) writeItems(ctx context.Context, base *aof.BaseWriter, snap *collection.State, now int64, pace *pacer) (n int64, err error) {
+	written := base.Written()
+	err = dump.Words(snap, now, func(words [][]byte) error {
+		n++
+		if err := pace.step(ctx); err != nil {
+			return err
+		}
+		err := base.AddRaw(words)
+		if to := base.Written(); to != written {
+			pace.moved(to - written)
+			s.stats.baseBytes.Add(to - written)
+			written = to
+		}
+		return err
+	})
+	return n, err
+}
+
 // verifyBase reads the file back and adds up the digests of what it would put,
 // without building the state.
 func (s *Store) verifyBase(ctx context.Context, base *aof.BaseWriter, mark aof.Mark, pace *pacer) error {
 	tally := dump.NewTally(mark.Time, s.preparer(mark.Time))
 	err := base.Verify(ctx, func(b aof.Batch) error {
+		pace.moved(int64(len(b.Payload)))
 		return aof.EachRaw(b.Payload, func(words [][]byte) error {
 			if err := tally.Add(words); err != nil {
 				return err

@@ -79,7 +79,7 @@ func (s *Store) RangeSnapshot(ctx context.Context) (*RangeSource, error) {
 		return nil, fmt.Errorf("snapshot at offset %d: %w", mark.Offset, err)
 	}
 	pos := aof.Position{Epoch: s.log.Position().Epoch, Offset: mark.Offset}
-	return &RangeSource{st: snap, pos: pos, mark: mark, pace: newPacer(s.opt.CompactCPU)}, nil
+	return &RangeSource{st: snap, pos: pos, mark: mark, pace: s.newPacer()}, nil
 }
 
 // Position returns where the state stands in the log.

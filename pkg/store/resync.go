@@ -8,7 +8,6 @@ import (
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
-	"evenkeel/pkg/engine/dump"
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/replication"
 )
@@ -309,14 +308,8 @@ func (s *Store) rebase(ctx context.Context, epoch string, m aof.Mark, snap *coll
 	if err != nil {
 		return fmt.Errorf("resync: %w", err)
 	}
-	pace := newPacer(s.opt.CompactCPU)
-	err = dump.Items(snap, m.Time, func(args []string) error {
-		if err := pace.step(ctx); err != nil {
-			return err
-		}
-		return base.Add(args)
-	})
-	if err == nil {
+	pace := s.newPacer()
+	if _, err = s.writeItems(ctx, base, snap, m.Time, pace); err == nil {
 		err = s.verifyBase(ctx, base, m, pace)
 	}
 	if err != nil {

@@ -25,8 +25,10 @@ type Options struct {
 	// ReadSlice is how long a read may hold the lock before it goes on with a
 	// snapshot. Default 500 µs.
 	ReadSlice time.Duration
-	// CompactCPU is the share of one processor, in percent, that a compaction may
-	// take. Default 25.
+	// Pace is how fast a compaction, and the like of it, may go now. It is asked
+	// thousands of times a second. nil: always CompactCPU.
+	Pace func() Pace
+	// CompactCPU is the share of one processor, in percent. Default 25.
 	CompactCPU int
 	// Progress hears of the replay: bytes done and in all.
 	Progress func(done, total int64)
@@ -43,6 +45,10 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.CompactCPU == 0 {
 		o.CompactCPU = 25
+	}
+	if o.Pace == nil {
+		fixed := Pace{Percent: float64(o.CompactCPU)}
+		o.Pace = func() Pace { return fixed }
 	}
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
@@ -79,15 +85,17 @@ type counters struct {
 	commands   atomic.Int64
 	expired    atomic.Int64
 	snapshots  atomic.Int64
+	baseBytes  atomic.Int64
 	mismatches atomic.Int64
 }
 
 // Stats are counts since the start.
 type Stats struct {
-	Commands       int64 `json:"commands"`        // writes applied, replayed ones included
-	Expired        int64 `json:"expired"`         // objects deleted because their time was over
-	ReadSnapshots  int64 `json:"read_snapshots"`  // reads that were long enough to need a snapshot
-	DigestMismatch int64 `json:"digest_mismatch"` // batches whose replay did not lead to the digest in the log
+	Commands       int64 `json:"commands"`           // writes applied, replayed ones included
+	Expired        int64 `json:"expired"`            // objects deleted because their time was over
+	ReadSnapshots  int64 `json:"read_snapshots"`     // reads that were long enough to need a snapshot
+	BaseBytes      int64 `json:"base_written_bytes"` // of new bases, those that came to nothing included
+	DigestMismatch int64 `json:"digest_mismatch"`    // batches whose replay did not lead to the digest in the log
 	Collections    int   `json:"collections"`
 	Objects        int   `json:"objects"`
 	Texts          int   `json:"strings"`
@@ -171,6 +179,7 @@ func (s *Store) StatsOf(state *collection.State) Stats {
 		Commands:       s.stats.commands.Load(),
 		Expired:        s.stats.expired.Load(),
 		ReadSnapshots:  s.stats.snapshots.Load(),
+		BaseBytes:      s.stats.baseBytes.Load(),
 		DigestMismatch: s.stats.mismatches.Load(),
 	}
 	total := state.Totals()

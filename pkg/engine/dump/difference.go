@@ -86,7 +86,7 @@ func (w *differ) collection(want *collection.Collection) bool {
 				return true
 			}
 		}
-		return w.send(w.out.item(want.Name(), it, old, w.now(it.Deadline()))...)
+		return w.send(w.out.item(want.Name(), it, old, w.now(it.Deadline())).args()...)
 	})
 	if w.err != nil || have == nil || w.d.Merge || common == have.Len() {
 		return w.err == nil
@@ -126,7 +126,7 @@ func (w *differ) hooks() {
 		if old != nil && sameHook(old, hk) && w.d.keeps(old.Deadline, hk.Deadline) {
 			return true
 		}
-		return w.send(w.out.hook(hk, w.now(hk.Deadline))...)
+		return w.send(w.out.hook(hk, w.now(hk.Deadline)).args()...)
 	})
 }
 

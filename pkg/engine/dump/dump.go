@@ -18,13 +18,33 @@ import (
 // commands are carried out at the time now, in Unix milliseconds, on an empty
 // state, they make an equal one.
 //
-// The words are reused: visit must not keep the slice.
+// The slice is reused: visit must not keep it.
 func Items(st *collection.State, now int64, visit func(args []string) error) error {
 	var w writer
-	var err error
+	return w.all(st, now, func() error { return visit(w.args()) })
+}
+
+// Words is Items for a visit that keeps nothing: the words are valid until it
+// returns. It makes next to no garbage.
+func Words(st *collection.State, now int64, visit func(words [][]byte) error) error {
+	var w writer
+	return w.all(st, now, func() error { return visit(w.words()) })
+}
+
+// writer builds one command at a time; its memory is reused.
+type writer struct {
+	text  []byte // all words of the command
+	ends  []int  // where each ends
+	bytes [][]byte
+	texts []string
+}
+
+// all builds every command of a state.
+func (w *writer) all(st *collection.State, now int64, visit func() error) (err error) {
 	st.Scan("", func(c *collection.Collection) bool {
 		c.Scan("", false, func(it *collection.Item) bool {
-			err = visit(w.item(c.Name(), it, nil, now))
+			w.item(c.Name(), it, nil, now)
+			err = visit()
 			return err == nil
 		})
 		return err == nil
@@ -33,25 +53,52 @@ func Items(st *collection.State, now int64, visit func(args []string) error) err
 		return err
 	}
 	st.ScanHooks(func(hk *collection.Hook) bool {
-		err = visit(w.hook(hk, now))
+		w.hook(hk, now)
+		err = visit()
 		return err == nil
 	})
 	return err
 }
 
-// writer builds commands; its memory is reused, except for the words.
-type writer struct {
-	args []string
-	json []byte
+func (w *writer) begin() { w.text, w.ends = w.text[:0], w.ends[:0] }
+
+func (w *writer) add(words ...string) {
+	for _, word := range words {
+		w.text = append(w.text, word...)
+		w.end()
+	}
 }
 
-func (w *writer) add(words ...string) { w.args = append(w.args, words...) }
+// end ends the word that was appended to text.
+func (w *writer) end() { w.ends = append(w.ends, len(w.text)) }
+
+// words returns the command; it is valid until the next one is begun.
+func (w *writer) words() [][]byte {
+	w.bytes = w.bytes[:0]
+	from := 0
+	for _, to := range w.ends {
+		w.bytes = append(w.bytes, w.text[from:to:to])
+		from = to
+	}
+	return w.bytes
+}
+
+// args returns the command in words that may be kept.
+func (w *writer) args() []string {
+	w.texts = w.texts[:0]
+	text, from := string(w.text), 0
+	for _, to := range w.ends {
+		w.texts = append(w.texts, text[from:to])
+		from = to
+	}
+	return w.texts
+}
 
 // item builds set key id [field name value …] [ex seconds] value, for an id that
 // is not there, or has the item old: SET keeps fields, so those that are to go are
 // set to zero.
-func (w *writer) item(key string, it, old *collection.Item, now int64) []string {
-	w.args = w.args[:0]
+func (w *writer) item(key string, it, old *collection.Item, now int64) *writer {
+	w.begin()
 	w.add("set", key, it.ID())
 	if old != nil {
 		old.Fields().Range(func(name string, _ field.Value) bool {
@@ -66,10 +113,10 @@ func (w *writer) item(key string, it, old *collection.Item, now int64) []string 
 		return true
 	})
 	if d := it.Deadline(); d != 0 {
-		w.add("ex", seconds(d-now))
+		w.seconds(d - now)
 	}
 	w.value(it.Object())
-	return w.args
+	return w
 }
 
 // fieldName spells the name of a field. White space around it does not count.
@@ -101,8 +148,9 @@ func (w *writer) value(obj geojson.Object) {
 			return
 		}
 	}
-	w.json = obj.AppendJSON(w.json[:0])
-	w.add("object", string(w.json))
+	w.add("object")
+	w.text = obj.AppendJSON(w.text)
+	w.end()
 }
 
 func finite(p geometry.Point, z float64) bool {
@@ -116,25 +164,25 @@ func finite(p geometry.Point, z float64) bool {
 
 func float(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
-// seconds writes milliseconds as seconds: 1500 is 1.5.
-func seconds(ms int64) string {
-	b := make([]byte, 0, 24)
+// seconds adds ex and milliseconds as seconds: 1500 is 1.5.
+func (w *writer) seconds(ms int64) {
+	w.add("ex")
+	w.text = appendSeconds(w.text, ms)
+	w.end()
+}
+
+func appendSeconds(b []byte, ms int64) []byte {
 	if ms < 0 {
 		b, ms = append(b, '-'), -ms
 	}
 	b = strconv.AppendInt(b, ms/1000, 10)
 	if ms %= 1000; ms > 0 {
 		b = append(b, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
-		b = []byte(trimZeros(string(b)))
+		for b[len(b)-1] == '0' {
+			b = b[:len(b)-1]
+		}
 	}
-	return string(b)
-}
-
-func trimZeros(s string) string {
-	for s[len(s)-1] == '0' {
-		s = s[:len(s)-1]
-	}
-	return s
+	return b
 }
 
 // spell returns a text that field.ValueOf reads as v. Strings stand in quotes,

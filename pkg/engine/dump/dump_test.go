@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -203,6 +204,27 @@ func TestKindsSurvive(t *testing.T) {
 		if got := fmt.Sprintf("%T", it.Object()); got != fmt.Sprintf("%T", want) {
 			t.Errorf("%s is a %s", id, got)
 		}
+	}
+}
+
+// Words gives what Items gives, and next to no garbage.
+func TestWords(t *testing.T) {
+	e := random(t, rand.New(rand.NewPCG(3, 1)), 0)
+	var want, got []string
+	err := errors.Join(
+		Items(e.st, 5, func(args []string) error { want = append(want, strings.Join(args, "|")); return nil }),
+		Words(e.st, 5, func(words [][]byte) error { got = append(got, string(bytes.Join(words, []byte("|")))); return nil }))
+	if err != nil || len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("%v\n got %q\nwant %q", err, got, want)
+	}
+	e = newEngine()
+	for i := range 1000 {
+		if err := e.do(0, "SET", "fleet", fmt.Sprint(i), "FIELD", "speed", "57", "EX", "10.5", "POINT", "33.5", fmt.Sprint(float64(i)/8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { _ = Words(e.st, 1, func([][]byte) error { return nil }) }); n > 100 {
+		t.Errorf("%v allocations for 1000 points, want a tenth of one each at most", n)
 	}
 }
 

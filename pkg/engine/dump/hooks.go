@@ -8,8 +8,8 @@ import (
 
 // hook builds sethook name endpoints [meta name value …] [ex seconds] search,
 // or setchan without the endpoints.
-func (w *writer) hook(hk *collection.Hook, now int64) []string {
-	w.args = w.args[:0]
+func (w *writer) hook(hk *collection.Hook, now int64) *writer {
+	w.begin()
 	if hk.Channel {
 		w.add("setchan", hk.Name)
 	} else {
@@ -19,8 +19,8 @@ func (w *writer) hook(hk *collection.Hook, now int64) []string {
 		w.add("meta", m.Name, m.Value)
 	}
 	if hk.Deadline != 0 {
-		w.add("ex", seconds(hk.Deadline-now))
+		w.seconds(hk.Deadline - now)
 	}
 	w.add(hk.Command...)
-	return w.args
+	return w
 }
