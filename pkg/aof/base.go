@@ -334,7 +334,7 @@ func (l *Log) swapBase(base *logFile, gen int) (int64, error) {
 // replacement may have left a manifest on the disk that relies on it.
 func (l *Log) disown(name string) {
 	l.mu.Lock()
-	l.onDisk[name] = true
+	l.onDisk[name] = false
 	l.untrimmed = true
 	l.mu.Unlock()
 	l.wakeWorker()

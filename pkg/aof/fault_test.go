@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -281,4 +282,51 @@ func TestManifestFails(t *testing.T) {
 		defer l.mu.Unlock()
 		return l.published
 	})
+}
+
+// The directory cannot be synced when MANIFEST has just named a new base: the
+// log rests on the old one, but what is on the disk relies on the new one, which
+// must not go before MANIFEST is told.
+func TestDisownedBaseStaysUntilManifestKnows(t *testing.T) {
+	l, disk, c := faulty(t, FsyncNo)
+	write(t, l, 1, set(1))
+	compact(t, l, 2, set(1))
+	write(t, l, 3, set(2))
+	want := mustReplay(t, l)
+	m := l.Seal(4, l.Last().Digest)
+	b, err := l.CreateBase(m)
+	if err == nil {
+		err = errors.Join(b.Add(set(1)), b.Add(set(2)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var phase atomic.Int64
+	disk.FailWith(func(_ int, op fsxtest.Op, path string) error {
+		switch {
+		case phase.Load() == 0 && op == fsxtest.OpRename && strings.Contains(path, formatName(kindBase, m.Offset, 1)):
+			phase.Store(1) // the base has its name
+		case phase.Load() == 1 && op == fsxtest.OpRename && strings.HasSuffix(path, manifestName):
+			phase.Store(2) // MANIFEST relies on it
+		case phase.Load() == 2 && op == fsxtest.OpSyncDir:
+			phase.Store(3)
+			return syscall.EIO
+		case phase.Load() == 3 && op == fsxtest.OpRemove && strings.Contains(path, formatName(kindBase, m.Offset, 1)):
+			phase.Store(4) // it goes; and then the process dies
+		case phase.Load() == 4:
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, err := b.Install(bg); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Install: %v", err)
+	}
+	c.BlockUntil(1)
+	c.Advance(tickEvery)
+	eventually(t, func() bool { return phase.Load() == 4 })
+	_ = l.Close(bg) // the disk is dead
+	again := openLog(t, l.o.Dir)
+	if got := mustReplay(t, again); !bytes.Equal(got.log, want.log) {
+		t.Errorf("reopened %q, want %q", got.log, want.log)
+	}
 }

@@ -55,7 +55,7 @@ type Log struct {
 	manifestMu sync.Mutex
 
 	mu       sync.Mutex
-	onDisk   map[string]bool // obsolete names that MANIFEST lists: not for new files
+	onDisk   map[string]bool // obsolete names, not for new files; false: MANIFEST does not list it yet
 	epoch    string
 	previous []Fork
 	base     *logFile   // nil: the log begins at offset 0

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 )
 
 // freeName returns a name for a new file at offset. A name that MANIFEST calls
@@ -13,7 +15,7 @@ func (l *Log) freeName(kind string, offset int64) (string, error) {
 	for n := 1; ; n++ {
 		name := formatName(kind, offset, n)
 		l.mu.Lock()
-		taken := l.onDisk[name]
+		_, taken := l.onDisk[name]
 		l.mu.Unlock()
 		if taken {
 			continue
@@ -104,7 +106,7 @@ func (l *Log) planTrim(next *logFile, gen int) (drop []*logFile, m *manifest, er
 		}
 		kept = append(kept, s)
 	}
-	if len(drop) == 0 && next == nil {
+	if len(drop) == 0 && next == nil && !l.disownedLocked() {
 		return nil, nil, nil
 	}
 	for _, f := range drop {
@@ -117,9 +119,21 @@ func (l *Log) planTrim(next *logFile, gen int) (drop []*logFile, m *manifest, er
 	return drop, l.manifestLocked(base, kept, obsolete), nil
 }
 
-// obsoleteLocked notes what MANIFEST calls obsolete now.
+// disownedLocked says whether there are files that MANIFEST does not call
+// obsolete yet.
+func (l *Log) disownedLocked() bool {
+	for _, called := range l.onDisk {
+		if !called {
+			return true
+		}
+	}
+	return false
+}
+
+// obsoleteLocked notes what MANIFEST calls obsolete now. Files that were disowned
+// since it was made wait for the next.
 func (l *Log) obsoleteLocked(names []string) {
-	clear(l.onDisk)
+	maps.DeleteFunc(l.onDisk, func(_ string, called bool) bool { return called })
 	for _, name := range names {
 		l.onDisk[name] = true
 	}
@@ -129,7 +143,7 @@ func (l *Log) obsoleteLocked(names []string) {
 // the names. manifestMu is held.
 func (l *Log) removeObsolete() (freed int64, err error) {
 	l.mu.Lock()
-	names := l.obsoleteNames()
+	names := slices.DeleteFunc(l.obsoleteNames(), func(name string) bool { return !l.onDisk[name] })
 	l.mu.Unlock()
 	if len(names) == 0 {
 		return 0, nil
