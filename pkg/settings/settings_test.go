@@ -119,6 +119,10 @@ func TestValues(t *testing.T) {
 		{ShrinkCooldown, "", refused, ""},
 		{ReplBacklogSize, "1gb", "1gb", "1gb"},
 		{ReplBacklogSize, "x", refused, ""},
+		{CompactionRate, "32MB", "32mb", "32mb"},
+		{CompactionRate, "ADAPTIVE", "adaptive", "adaptive"},
+		{CompactionRate, "0", refused, ""},
+		{CompactionRate, "fast", refused, ""},
 	} {
 		before := s.Get(c.name)
 		err := s.Set(c.name, c.value)
@@ -148,7 +152,7 @@ func TestMatch(t *testing.T) {
 	s := load(t, t.TempDir())
 	for pattern, want := range map[string]int{
 		"*": 10, "": 0, "nope": 0, "max*": 1, "k?epalive": 1, "*e*": 8,
-		"appendfsync": 1, "a*": 1, "aofshrink*": 4, "repl*": 3, "repl-*": 1, "r*": 4, "aofshrink-growth": 1,
+		"appendfsync": 1, "a*": 1, "aofshrink*": 4, "comp*": 0, "compaction*": 1, "repl*": 3, "repl-*": 1, "r*": 4, "aofshrink-growth": 1,
 	} {
 		if got := s.Match(pattern); len(got) != want {
 			t.Errorf("%q lists %d: %v, want %d", pattern, len(got), got, want)
