@@ -38,21 +38,25 @@ func openOn(t *testing.T, disk fsx.FS, c timers.Clock, dir string) *fixture {
 // good, at any of its operations. What it leaves is the whole state, on disk
 // and in memory, and the next compaction on a disk in order succeeds.
 func TestCompactOnBadDisk(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
-		for _, lasting := range []bool{false, true} {
-			for _, die := range []bool{false, true} {
-				failed, n := 0, 0
-				for hit := true; hit; n++ {
-					var bad bool
-					if hit, bad = compactWithFault(t, &fault{n: n, errno: errno, lasting: lasting, die: die}); bad {
-						failed++
-					}
-				}
-				if n < 8 || failed < 5 {
-					t.Errorf("%v: %d of %d operations made it fail: has it changed what it does?", errno, failed, n)
+	for _, kind := range []fault{
+		{errno: syscall.ENOSPC}, {errno: syscall.ENOSPC, lasting: true}, {errno: syscall.ENOSPC, die: true},
+		{errno: syscall.EIO}, {errno: syscall.EIO, lasting: true}, {errno: syscall.EIO, die: true},
+	} {
+		t.Run(fmt.Sprintf("%v/lasting=%v/die=%v", kind.errno, kind.lasting, kind.die), func(t *testing.T) {
+			t.Parallel() // most of the time goes by while the disk syncs
+			failed, n := 0, 0
+			for hit := true; hit; n++ {
+				ft := kind
+				ft.n = n
+				var bad bool
+				if hit, bad = compactWithFault(t, &ft); bad {
+					failed++
 				}
 			}
-		}
+			if n < 8 || failed < 5 {
+				t.Errorf("%d of %d operations made it fail: has it changed what it does?", failed, n)
+			}
+		})
 	}
 }
 

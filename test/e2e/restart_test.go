@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -187,4 +188,50 @@ func TestDrainIsBounded(t *testing.T) {
 	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("the shutdown took %s", took)
 	}
+}
+
+// TestStopDuringCompaction: a shutdown ends a compaction that has hardly begun,
+// at once and as no failure; the next start has everything, and its compaction
+// is through as soon as the rate lets it.
+func TestStopDuringCompaction(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir, "--compaction-rate", "1kb")
+	s.fill("fleet", 5000)
+	want := s.status().Digest
+	s.words("AOFSHRINK")
+	s.waitFor("a new base", func() bool { return len(temporary(t, dir)) > 0 })
+	if got := s.metric("evenkeel_compaction_running"); got != 1 {
+		t.Errorf("evenkeel_compaction_running %v", got)
+	}
+	s.stop()
+	if !strings.Contains(s.log.String(), "compaction cancelled") || strings.Contains(s.log.String(), "compaction failed") {
+		t.Errorf("it printed\n%s", s.log)
+	}
+	if left := temporary(t, dir); len(left) > 0 {
+		t.Errorf("it left %q", left)
+	}
+	s = start(t, dir, "--compaction-rate", "1kb")
+	if got := s.status().Digest; got != want {
+		t.Errorf("digest %s after a restart, want %s", got, want)
+	}
+	s.words("AOFSHRINK")
+	s.waitFor("a new base", func() bool { return len(temporary(t, dir)) > 0 })
+	if got := s.metric("evenkeel_compaction_rate_limit_bytes"); got != 1024 {
+		t.Errorf("evenkeel_compaction_rate_limit_bytes %v", got)
+	}
+	s.words("CONFIG SET compaction-rate adaptive")
+	s.waitFor("the end of the compaction", func() bool { return strings.Contains(s.log.String(), "compaction done") })
+	if got := s.metric("evenkeel_compaction_share_ratio"); got <= 0 || got > 0.25 {
+		t.Errorf("evenkeel_compaction_share_ratio %v", got)
+	}
+}
+
+// temporary lists the bases that are being written.
+func temporary(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "base-*.tmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
