@@ -17,6 +17,8 @@
 //	data.go      objects and requests, the same for every server
 //	closed.go    loading and throughput: the next request waits for a reply
 //	open.go      latency: requests at their times, whatever the replies do
+//	compaction.go  latencies and memory before, during and after a compaction
+//	memory.go    the highest resident memory of a time; what is overwritten meanwhile
 //	fences.go    --fences: SETs beside many hooks and channels, and what those cost
 //	events.go    --fences: messages to subscribers, live fences and webhooks
 //	report.go    numbers, ratios, table, JSON

@@ -30,8 +30,10 @@ type server struct {
 	name string
 	dir  string // its data
 	addr string
-	cmd  *exec.Cmd
-	done chan error // what the process ended with; filled once
+	// empty is its resident memory without objects, in bytes; 0: not measured.
+	empty int64
+	cmd   *exec.Cmd
+	done  chan error // what the process ended with; filled once
 }
 
 // startTimeout is how long a start may take, loading included.

@@ -16,6 +16,13 @@ import (
 // would make the disk busy with everything at once, and the log wait for it.
 const syncBytes = 8 << 20
 
+// verifyBytes is how much of a base is read back at once: a few batches. A
+// compaction should need no memory to speak of, and is in no hurry.
+const verifyBytes = 4 * batchBytes
+
+// firstBuffer holds a batch of small objects, so that the buffer need not grow.
+const firstBuffer = batchBytes + batchBytes/8
+
 // tempFile is a base that is being written and has no name yet.
 type tempFile struct {
 	l      *Log
@@ -81,7 +88,7 @@ func (t *tempFile) close(remove bool) error {
 
 // verify reads the file back from the start.
 func (t *tempFile) verify(ctx context.Context, want Mark, visit func(Batch) error) (*baseScan, error) {
-	b := &baseScan{scanner: scanner{newWindow(t.f, 0, t.pos)}, want: want}
+	b := &baseScan{scanner: scanner{newWindowOf(t.f, 0, t.pos, verifyBytes)}, want: want}
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -150,7 +157,7 @@ func (l *Log) CreateBase(m Mark) (*BaseWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create a base: %w", err)
 	}
-	return &BaseWriter{l: l, t: t, m: m, gen: gen}, nil
+	return &BaseWriter{l: l, t: t, m: m, gen: gen, buf: make([]byte, 0, firstBuffer)}, nil
 }
 
 // CreateHistory begins to write the state at m of another history, epoch, which
@@ -170,7 +177,7 @@ func (l *Log) CreateHistory(epoch string, m Mark) (*BaseWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create a base: %w", err)
 	}
-	return &BaseWriter{l: l, t: t, m: m, gen: gen, history: epoch}, nil
+	return &BaseWriter{l: l, t: t, m: m, gen: gen, history: epoch, buf: make([]byte, 0, firstBuffer)}, nil
 }
 
 // Add appends one command.

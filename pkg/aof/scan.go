@@ -23,7 +23,12 @@ type window struct {
 }
 
 func newWindow(f fsx.File, pos, limit int64) *window {
-	size := min(chunkBytes, max(limit-pos, 1))
+	return newWindowOf(f, pos, limit, chunkBytes)
+}
+
+// newWindowOf is newWindow with a buffer for so many bytes at first.
+func newWindowOf(f fsx.File, pos, limit, chunk int64) *window {
+	size := min(chunk, max(limit-pos, 1))
 	return &window{f: f, pos: pos, limit: limit, buf: make([]byte, size)}
 }
 

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// latencies sends every operation at its rate to a leader and a follower, lets
+// first the leader and then the follower compact meanwhile, and compares before,
+// during and after. The memory of both is measured with and without requests.
+func (b *bench) latencies(ctx context.Context, s *server) (err error) {
+	f, err := newServer(s.program, s.name+"-follower", filepath.Dir(s.dir))
+	if err != nil {
+		return err
+	}
+	f.empty = s.empty
+	if err := f.start(ctx, s.addr); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	if err := f.until(ctx, func() bool { return f.levelWith(ctx, s) }); err != nil {
+		return fmt.Errorf("follower: %w", err)
+	}
+	if err := b.quiet(ctx, s, s, "leader"); err != nil {
+		return err
+	}
+	// A follower of Tile38 has its log rewritten by a leader that compacts.
+	own := s.kind == sidecar
+	if own {
+		if err := b.quiet(ctx, s, f, "follower"); err != nil {
+			return err
+		}
+	}
+	streams := []*stream{
+		{op: opSet, addr: s.addr}, {op: opGet, addr: s.addr}, {op: opNearby, addr: s.addr},
+		{op: opGet, addr: f.addr}, {op: opNearby, addr: f.addr},
+	}
+	sending, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, len(streams))
+	for _, st := range streams {
+		go func() { ended <- st.run(sending, b.o) }()
+	}
+	lead, err := b.around(ctx, s, f)
+	var follow around
+	if err == nil && own {
+		follow, err = b.around(ctx, f, f)
+	}
+	stop()
+	for range streams {
+		err = errors.Join(err, <-ended)
+	}
+	if err != nil {
+		return err
+	}
+	b.reportLatencies(s, streams, lead)
+	b.report.add(row{Name: "compaction", Unit: "s"}, s, lead.compacted.Sub(lead.compaction).Seconds())
+	b.report.add(row{Name: "follower read, before", Unit: "MB"}, s, lead.readBefore)
+	b.report.add(row{Name: "follower read, during", Unit: "MB"}, s, lead.readDuring)
+	b.reportMemory(s, s, "leader, writes", lead.memory, lead.overwritten(streams[0], b.o.points))
+	if own {
+		b.reportOwn(s, streams[3:], follow)
+		b.report.add(row{Name: "compaction of the follower", Unit: "s"}, s, follow.compacted.Sub(follow.compaction).Seconds())
+		b.reportMemory(s, f, "follower, writes", follow.memory, follow.overwritten(streams[0], b.o.points))
+	}
+	return nil
+}
+
+// quiet measures the memory of a compaction of which, leader or follower, while
+// nobody sends anything.
+func (b *bench) quiet(ctx context.Context, s, which *server, name string) error {
+	// What was loaded is still on its way to the disk and in the collectors of
+	// both servers; that is no part of any phase.
+	syscall.Sync()
+	if err := sleep(ctx, b.o.phase/2); err != nil {
+		return err
+	}
+	m, err := watch(ctx, which, func() error { return sleep(ctx, b.o.phase/5) }, func() error { return compact(ctx, which) })
+	if err != nil {
+		return err
+	}
+	b.reportMemory(s, which, name+", quiet", m, 0)
+	return sleep(ctx, b.o.phase/5)
+}
+
+// around is what was measured around a compaction: when the phases began, the
+// highest memory of who compacts, and the MB that the follower read, in the time
+// before taken as long as the time during.
+type around struct {
+	before, compaction, compacted, after, end time.Time
+	memory                                    highest
+	readBefore, readDuring                    float64
+}
+
+// around waits through the phases and compacts in the middle. During goes on for
+// a third of a phase after the compaction's end, because what a compaction does
+// to followers may begin when it is over.
+func (b *bench) around(ctx context.Context, who, follower *server) (at around, err error) {
+	if err := sleep(ctx, b.o.phase/5); err != nil { // let the streams come up to speed
+		return at, err
+	}
+	var read [3]int64
+	before := func() (err error) {
+		at.before = time.Now()
+		if read[0], err = follower.received(); err == nil {
+			err = sleep(ctx, b.o.phase)
+		}
+		if err == nil {
+			read[1], err = follower.received()
+		}
+		return err
+	}
+	during := func() error {
+		at.compaction = time.Now()
+		if err := compact(ctx, who); err != nil {
+			return err
+		}
+		at.compacted = time.Now()
+		return sleep(ctx, b.o.phase/3)
+	}
+	if at.memory, err = watch(ctx, who, before, during); err != nil {
+		return at, err
+	}
+	if read[2], err = follower.received(); err != nil {
+		return at, err
+	}
+	at.after = time.Now()
+	err = sleep(ctx, b.o.phase)
+	at.end = time.Now()
+	asLong := at.after.Sub(at.compaction).Seconds() / at.compaction.Sub(at.before).Seconds()
+	at.readBefore, at.readDuring = float64(read[1]-read[0])/1e6*asLong, float64(read[2]-read[1])/1e6
+	return at, err
+}
+
+// compact lets a server compact, and waits for the end.
+func compact(ctx context.Context, s *server) error {
+	if _, err := ask(ctx, s.addr, "AOFSHRINK"); err != nil {
+		return err
+	}
+	// It goes on in the background. Asking is rare, as every question is a
+	// connection of its own, and no part of what is measured.
+	for busy := true; busy; busy = s.compacting(ctx) {
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportLatencies tells of all streams while the leader compacts.
+func (b *bench) reportLatencies(s *server, streams []*stream, at around) {
+	for _, st := range streams {
+		who := "follower"
+		if st.addr == s.addr {
+			who = "leader"
+		}
+		b.reportStream(s, st, who+" "+st.op.name, at)
+	}
+}
+
+// reportOwn tells of the follower's streams while the follower compacts.
+func (b *bench) reportOwn(s *server, streams []*stream, at around) {
+	for _, st := range streams {
+		b.reportStream(s, st, "compacting follower "+st.op.name, at)
+	}
+}
+
+func (b *bench) reportStream(s *server, st *stream, name string, at around) {
+	before := quantile(st.between(at.before, at.compaction), 99)
+	during := quantile(st.between(at.compaction, at.after), 99)
+	after := quantile(st.between(at.after, at.end), 99)
+	for _, p := range []struct {
+		phase string
+		p99   time.Duration
+	}{{"before", before}, {"during", during}, {"after", after}} {
+		b.report.add(row{Name: "p99 " + name + ", " + p.phase, Unit: "ms"}, s, float64(p.p99.Microseconds())/1e3)
+	}
+	b.report.add(row{Name: "max " + name + ", during", Unit: "ms"}, s,
+		float64(quantile(st.between(at.compaction, at.after), 100).Microseconds())/1e3)
+	if before > 0 {
+		b.report.add(row{Name: "p99 " + name + ", during/before", Unit: "", Own: "<= 1.1"}, s, float64(during)/float64(before))
+	}
+}
