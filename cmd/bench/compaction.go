@@ -79,7 +79,7 @@ func (b *bench) quiet(ctx context.Context, s, which *server, name string) error 
 	if err := sleep(ctx, b.o.phase/2); err != nil {
 		return err
 	}
-	m, err := watch(ctx, which, func() error { return sleep(ctx, b.o.phase/5) }, func() error { return compact(ctx, which) })
+	m, err := watch(which, func() error { return sleep(ctx, b.o.phase/5) }, func() error { return compact(ctx, which) })
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (b *bench) around(ctx context.Context, who, follower *server) (at around, e
 		at.compacted = time.Now()
 		return sleep(ctx, b.o.phase/3)
 	}
-	if at.memory, err = watch(ctx, who, before, during); err != nil {
+	if at.memory, err = watch(who, before, during); err != nil {
 		return at, err
 	}
 	if read[2], err = follower.received(); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"math"
 	"time"
 )
@@ -14,18 +13,18 @@ type highest struct{ before, during int64 }
 
 // watch looks at a server's memory again and again while before and then during
 // run.
-func watch(ctx context.Context, s *server, before, during func() error) (m highest, err error) {
-	if m.before, err = peak(ctx, s, before); err != nil {
+func watch(s *server, before, during func() error) (m highest, err error) {
+	if m.before, err = peak(s, before); err != nil {
 		return m, err
 	}
-	m.during, err = peak(ctx, s, during)
+	m.during, err = peak(s, during)
 	return m, err
 }
 
 // peak returns the highest resident memory while do runs.
-func peak(ctx context.Context, s *server, do func() error) (most int64, err error) {
+func peak(s *server, do func() error) (most int64, err error) {
 	done := make(chan error, 1)
-	go func() { done <- do() }() // joined below; it ends with ctx
+	go func() { done <- do() }() // joined below
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	var failed error

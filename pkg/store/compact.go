@@ -79,6 +79,7 @@ func (s *Store) seal() (*collection.State, aof.Mark) {
 // writeBase writes the snapshot, then reads the file back and compares.
 func (s *Store) writeBase(ctx context.Context, base *aof.BaseWriter, snap *collection.State, mark aof.Mark) (n int64, err error) {
 	pace := s.newPacer()
+	pace.rated = true
 	if n, err = s.writeItems(ctx, base, snap, mark.Time, pace); err != nil {
 		return n, fmt.Errorf("write base at offset %d: %w", mark.Offset, err)
 	}

@@ -8,7 +8,7 @@ import (
 // Pace is how fast background work may go.
 type Pace struct {
 	Percent        float64 // of one processor; 100 or more: all of it
-	BytesPerSecond int64   // of a base that is written or read back; 0: any number
+	BytesPerSecond int64   // of a base that a compaction writes or reads back; 0: any number
 }
 
 const (
@@ -26,6 +26,7 @@ const (
 // goroutine.
 type pacer struct {
 	pace  func() Pace
+	rated bool // the bytes per second hold, too: nobody waits for the work
 	clock pacerClock
 	until time.Time // end of the slice
 	steps int
@@ -45,6 +46,15 @@ func (s *Store) newPacer() *pacer {
 	return &pacer{pace: s.opt.Pace, clock: c, until: c.now().Add(paceSlice)}
 }
 
+// ask returns the pace of now.
+func (p *pacer) ask() Pace {
+	pace := p.pace()
+	if !p.rated {
+		pace.BytesPerSecond = 0
+	}
+	return pace
+}
+
 // step is called after each small piece of work. It rests when the slice is
 // over, and fails when ctx has ended.
 func (p *pacer) step(ctx context.Context) error {
@@ -62,7 +72,7 @@ func (p *pacer) moved(bytes int64) { p.owed += float64(bytes) }
 
 // rest waits until work may go on.
 func (p *pacer) rest(ctx context.Context) {
-	pace := p.pace()
+	pace := p.ask()
 	// The slice itself counts: work at exactly the rate need not wait for it.
 	began := p.until.Add(-paceSlice)
 	least := time.Duration(0)
@@ -80,7 +90,7 @@ func (p *pacer) rest(ctx context.Context) {
 		}
 		p.clock.sleep(ctx, min(wait, paceAsk))
 		if wait > paceAsk {
-			pace = p.pace()
+			pace = p.ask()
 		}
 	}
 }

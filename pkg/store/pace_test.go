@@ -43,7 +43,7 @@ func paced(t *testing.T, p *pacer, c *jumpClock, steps int, each time.Duration, 
 
 func newTestPacer(pace func() Pace) (*pacer, *jumpClock) {
 	c := &jumpClock{t: time.Unix(1000, 0)}
-	return &pacer{pace: pace, clock: c, until: c.t.Add(paceSlice)}, c
+	return &pacer{pace: pace, rated: true, clock: c, until: c.t.Add(paceSlice)}, c
 }
 
 func TestPace(t *testing.T) {
@@ -93,10 +93,20 @@ func TestPaceChanges(t *testing.T) {
 	}
 }
 
+// What somebody waits for keeps to the share alone.
+func TestPaceUnrated(t *testing.T) {
+	p, c := newTestPacer(func() Pace { return Pace{Percent: 50, BytesPerSecond: 1} })
+	p.rated = false
+	if took := paced(t, p, c, 1e5, time.Microsecond, 100); took > 210*time.Millisecond {
+		t.Errorf("100 ms of work at half of a processor took %v", took)
+	}
+}
+
 // A rest ends at once when the work is cancelled.
 func TestPaceCancelled(t *testing.T) {
 	s := &Store{opt: Options{Pace: func() Pace { return Pace{Percent: 100, BytesPerSecond: 1} }}}
 	p := s.newPacer()
+	p.rated = true
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("shutting down")
 	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
