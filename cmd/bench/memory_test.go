@@ -77,3 +77,20 @@ func TestReportMemory(t *testing.T) {
 		t.Errorf("something was overwritten without requests:\n%s", &table)
 	}
 }
+
+// A time before that was disturbed makes no compaction good.
+func TestDisturbedBefore(t *testing.T) {
+	for before, want := range map[time.Duration]bool{10 * time.Millisecond: true, 30 * time.Millisecond: false} {
+		r := newReport(small)
+		r.Servers = []string{"sidecar"}
+		st := &stream{op: opGet}
+		second := func(n int64) time.Time { return time.Unix(n, 0) }
+		st.samples = []sample{{second(1), before}, {second(2), 5 * time.Millisecond}, {second(4), 10 * time.Millisecond}}
+		at := around{before: second(1), compaction: second(2), compacted: second(3), after: second(4), end: second(5)}
+		(&bench{o: small, report: r}).reportStream(&server{name: "sidecar"}, st, "leader GET", at)
+		last := r.Rows[len(r.Rows)-1]
+		if last.Name != "p99 leader GET, during/before" || (last.Met != nil) != want {
+			t.Errorf("%v before, 10 ms after: %+v, want a verdict: %v", before, last, want)
+		}
+	}
+}
