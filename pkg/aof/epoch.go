@@ -41,7 +41,7 @@ func (l *Log) Forks() []Fork {
 // here can go on. The caller sees to it that nobody appends meanwhile.
 func (l *Log) BeginEpoch(ctx context.Context, epoch string) error {
 	l.mu.Lock()
-	forks := append(slices.Clone(l.previous), Fork{Epoch: l.epoch, Offset: l.last.Offset})
+	forks := goOn(l.previous, Fork{Epoch: l.epoch, Offset: l.last.Offset})
 	l.mu.Unlock()
 	return l.setEpoch(ctx, epoch, forks)
 }
@@ -57,7 +57,18 @@ func (l *Log) JoinEpoch(ctx context.Context, epoch string, forks []Fork) error {
 	if len(forks) == 0 || forks[0].Epoch != own || forks[0].Offset < at {
 		return fmt.Errorf("join epoch %s: the log is at %s:%d, the histories fork at %v: %w", epoch, own, at, forks, ErrEpoch)
 	}
-	return l.setEpoch(ctx, epoch, append(previous, forks...))
+	return l.setEpoch(ctx, epoch, goOn(previous, forks...))
+}
+
+// goOn returns previous with forks behind it. A log that has joined an epoch, and
+// leaves it before it got to where that began, agrees with those before no further
+// than it has got.
+func goOn(previous []Fork, forks ...Fork) []Fork {
+	all := slices.Concat(previous, forks)
+	for i := range previous {
+		all[i].Offset = min(all[i].Offset, forks[0].Offset)
+	}
+	return all
 }
 
 // setEpoch gives the log another epoch. Everything that was appended before is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,6 +89,35 @@ func TestJoinEpoch(t *testing.T) {
 	}
 	if got := l.Position().Epoch; got != epochB {
 		t.Errorf("epoch %s after refusals", got)
+	}
+}
+
+// TestEpochsBehindTheFork: a log that leaves an epoch before it got to where that
+// began agrees with the older ones no further than it got.
+func TestEpochsBehindTheFork(t *testing.T) {
+	for _, joins := range []bool{false, true} {
+		dir := t.TempDir()
+		l := openLog(t, dir)
+		own := l.Position().Epoch
+		at := write(t, l, 1, set(1))
+		if err := l.JoinEpoch(bg, epochA, []Fork{{own, at + 10}}); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if joins {
+			err = l.JoinEpoch(bg, epochB, []Fork{{epochA, at}})
+		} else {
+			err = l.BeginEpoch(bg, epochB)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeLog(t, l)
+		l = openLog(t, dir)
+		if got, want := l.Forks(), []Fork{{own, at}, {epochA, at}}; !slices.Equal(got, want) || l.Position().Epoch != epochB {
+			t.Errorf("epoch %s with the forks %v, want %v", l.Position().Epoch, got, want)
+		}
+		closeLog(t, l)
 	}
 }
 

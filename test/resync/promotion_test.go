@@ -137,6 +137,33 @@ func TestPromotedHalfway(t *testing.T) {
 	}
 }
 
+// TestPromotedBehind: who has joined an epoch, and is promoted before it got to
+// where that began, becomes a leader; others that were further give that up.
+func TestPromotedBehind(t *testing.T) {
+	l, f, g := cluster(t)
+	g.unfollow() // it misses what comes now
+	l.fill("fleet", 1000, 1100)
+	f.converge(l)
+	l.unserve()
+	f.promote()
+	for range 1000 {
+		g.net.Inject(reptest.Fault{CutAfter: 400}) // the answer, and no more
+	}
+	g.follow(f)
+	g.until("in the new epoch", func() bool { return g.log.Position().Epoch == f.log.Position().Epoch })
+	f.unserve()
+	g.promote()
+	g.write("SET fleet new POINT 1 1")
+	for _, p := range []*pod{f, l} {
+		p.follow(g)
+		p.converge(g)
+		p.resyncs(0, 1, 0)
+		if files, commands := lost(t, p); files != 1 || commands != 100 {
+			t.Errorf("%d files of lost commands with %d commands, want 1 and 100", files, commands)
+		}
+	}
+}
+
 // TestLostEnd: a leader that lost the end of its log in a crash gets its
 // followers, who have it, back to what it has.
 func TestLostEnd(t *testing.T) {
