@@ -273,6 +273,9 @@ func (r *Resync) bring(rng replication.Range, p put) error {
 		return nil
 	}
 	req := command.Request{Args: p.args, Name: lower(p.args[0]), Now: r.mark.Time}
+	if hk := r.s.eng.State().Hook(p.id); hk != nil && hk.Channel != (req.Name == "setchan") {
+		r.remove(rng, member{id: p.id, hook: hk}) // a hook does not take the place of a channel
+	}
 	spec := r.s.eng.LookupLogged(req.Name)
 	if spec == nil || spec.Write == nil {
 		return fmt.Errorf("%w: %q", errReplay, p.args[0])

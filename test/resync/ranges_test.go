@@ -45,6 +45,13 @@ func TestRanges(t *testing.T) {
 		{"everything else", many(300), func(l *pod) { l.write("FLUSHDB"); l.fill("other", 0, 300) }, 300},
 		{"renamed", many(300), func(l *pod) { l.write("RENAME fleet boats") }, 300},
 		{"empty", many(300), func(l *pod) { l.write("FLUSHDB") }, 0},
+		{"a channel becomes a hook, and a hook a channel", func(l *pod) {
+			l.fill("fleet", 0, 300)
+			l.write("SETCHAN a NEARBY fleet FENCE POINT 1 1 100", "SETHOOK b http://127.0.0.1:1 NEARBY fleet FENCE POINT 1 1 100")
+		}, func(l *pod) {
+			l.write("DELCHAN a", "DELHOOK b")
+			l.write("SETHOOK a http://127.0.0.1:1 NEARBY fleet FENCE POINT 1 1 100", "SETCHAN b NEARBY fleet FENCE POINT 1 1 100")
+		}, 2},
 		{"all kinds", func(l *pod) {
 			l.fill("fleet", 0, 300)
 			l.write("SET k s STRING text", "SET k t EX 1000 POINT 1 2 3", "SET k b BOUNDS 1 2 3 4", "SET k h HASH 9tbnwg",
