@@ -133,7 +133,7 @@ func (l *life) check(model *life, left *fsxtest.Folders, loss fsxtest.Loss, r *r
 		if a.offset <= at.Offset {
 			continue
 		}
-		if loss == process || l.promised(a) {
+		if loss == process || promised(l.policy, a, l.died) {
 			return 0, fmt.Errorf("it ends at %d; %d was acknowledged %s before the crash", at.Offset, a.offset, l.died.Sub(a.at))
 		}
 		gone++
@@ -166,12 +166,12 @@ func goesOn(p *rig.Pod) error {
 }
 
 // promised says that a loss of power must not take it.
-func (l *life) promised(a ack) bool {
-	switch l.policy {
+func promised(policy aof.FsyncPolicy, a ack, died time.Time) bool {
+	switch policy {
 	case aof.FsyncAlways:
 		return true
 	case aof.FsyncEverySecond:
-		return l.died.Sub(a.at) > time.Second
+		return died.Sub(a.at) > time.Second
 	case aof.FsyncNo:
 	}
 	return false
