@@ -104,6 +104,9 @@ func (l *Log) setEpoch(ctx context.Context, epoch string, forks []Fork) error {
 	}
 	l.mu.Lock()
 	l.epoch, l.previous = epoch, forks
+	for c := range l.cursors {
+		c.notify()
+	}
 	l.mu.Unlock()
 	return nil
 }

@@ -3,6 +3,7 @@ package aof
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,47 @@ func TestJoinEpoch(t *testing.T) {
 	}
 	if got := l.Position().Epoch; got != epochB {
 		t.Errorf("epoch %s after refusals", got)
+	}
+}
+
+// TestEpochEndsTails: who reads the log learns that it goes on as another one,
+// before anything of that.
+func TestEpochEndsTails(t *testing.T) {
+	l := openLog(t, t.TempDir())
+	at := write(t, l, 1, set(1))
+	behind, err := l.Tail(l.Position(), digestAt(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := l.PayloadReader(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error, 1)
+	go func() {
+		_, _, err := behind.Next(bg)
+		waits <- err
+	}()
+	ahead, err := l.Tail(Position{Epoch: l.Position().Epoch}, Digest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.BeginEpoch(bg, epochA); err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, 10, set(2))
+	if err := <-waits; !errors.Is(err, ErrEpoch) {
+		t.Errorf("who waits: %v", err)
+	}
+	if _, _, err := ahead.Next(bg); !errors.Is(err, ErrEpoch) {
+		t.Errorf("who reads: %v", err)
+	}
+	all, err := io.ReadAll(payload) // a plain file has no epochs
+	if n := strings.Count(string(all), "SET"); err != nil || n != 2 {
+		t.Errorf("plain file: %q, %v; want 2 commands", all, err)
+	}
+	if err := errors.Join(behind.Close(), ahead.Close(), payload.Close()); err != nil {
+		t.Error(err)
 	}
 }
 

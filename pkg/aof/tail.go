@@ -17,9 +17,10 @@ const tailBytes = 256 << 10
 // cursor reads batches of segments, in order and as they are written. Its
 // registration keeps the segments from its offset on.
 type cursor struct {
-	l    *Log
-	gen  int
-	wake chan struct{}
+	l     *Log
+	gen   int
+	epoch string // what is read belongs to it; "": to whatever the log goes on as
+	wake  chan struct{}
 
 	offset int64 // guarded by l.mu; changed by the reader only
 
@@ -44,7 +45,9 @@ type Tail struct{ c *cursor }
 // Tail starts to read behind p. d is the digest that the caller has there: where
 // the log had another one the histories differ, and the error is ErrDiverged;
 // ErrEpoch and ErrGone tell of a history or an offset that the log does not have.
-// The position may also be one of an epoch that the log's own goes on from.
+// The position may also be one of an epoch that the log's own goes on from. The
+// tail ends with ErrEpoch when the log goes on as another epoch: its reader has to
+// learn of it.
 func (l *Log) Tail(p Position, d Digest) (*Tail, error) {
 	l.mu.Lock()
 	epoch, agrees := l.epoch, l.agreesLocked(p)
@@ -56,6 +59,7 @@ func (l *Log) Tail(p Position, d Digest) (*Tail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tail from %v: %w", p, err)
 	}
+	c.epoch = epoch
 	if err := c.moveTo(p.Offset, &d); err != nil {
 		return nil, errors.Join(fmt.Errorf("tail from %v: %w", p, err), c.stop())
 	}
@@ -276,6 +280,8 @@ func (c *cursor) look() (limit int64, sealed bool, next *logFile, err error) {
 		return 0, false, nil, ErrClosed
 	case c.gen != l.gen:
 		return 0, false, nil, fmt.Errorf("%w any more: its history was replaced", ErrEpoch)
+	case c.epoch != "" && c.epoch != l.epoch:
+		return 0, false, nil, fmt.Errorf("%w any more: it goes on as %s", ErrEpoch, l.epoch)
 	case c.seg != nil:
 		return c.seg.visible, c.seg.sealed && c.seg.visible == c.seg.size, nil, nil
 	}

@@ -137,6 +137,22 @@ func TestPromotedHalfway(t *testing.T) {
 	}
 }
 
+// TestLeaderFollows: a leader that follows another one without a restart does not
+// give its followers the new history as if it were the old one.
+func TestLeaderFollows(t *testing.T) {
+	l, f, g := cluster(t)
+	f.unfollow()
+	f.promote()
+	f.write("SET fleet new POINT 1 1")
+	l.follow(f)
+	l.converge(f)
+	g.until("in the new epoch", func() bool { return g.log.Position() == f.log.Position() })
+	g.unfollow()
+	g.follow(f)
+	g.converge(f)
+	g.resyncs(1, 0, 0)
+}
+
 // TestPromotedBehind: who has joined an epoch, and is promoted before it got to
 // where that began, becomes a leader; others that were further give that up.
 func TestPromotedBehind(t *testing.T) {
