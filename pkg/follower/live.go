@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/replication"
@@ -16,6 +17,7 @@ var ErrNoLeader = errors.New("not connected to the leader")
 // it.
 type live struct {
 	*link
+	level atomic.Bool   // our offsets are those of the leader's history
 	acks  chan struct{} // holds one: acknowledge soon
 	turn  chan struct{} // holds one: the leader has given the turn
 	ended chan struct{} // closed when the connection has ended

@@ -24,6 +24,7 @@ func (f *Follower) session(ctx context.Context) error {
 	f.progress(func(p *replication.Progress) { p.Answered(answer, f.opt.Now()) })
 
 	lv := newLive(l)
+	lv.level.Store(answer.Kind == replication.Continue)
 	var beside sync.WaitGroup
 	beside.Go(func() { cancel(f.sendAcks(ctx, lv)) })
 	err = f.follow(ctx, lv, answer, &beside)
@@ -56,6 +57,7 @@ func (f *Follower) follow(ctx context.Context, lv *live, a replication.Answer, b
 		}
 		f.emit(ctx, Event{Kind: EventContinue})
 	}
+	lv.level.Store(true)
 	f.enter(lv)
 	if err := f.takeLog(ctx, lv, beside); err != nil {
 		return fmt.Errorf("leader %s: %w", f.opt.Leader, err)
@@ -180,7 +182,10 @@ func (f *Follower) sendAcks(ctx context.Context, lv *live) error {
 	tick := time.NewTicker(f.opt.AckInterval)
 	defer tick.Stop()
 	for {
-		ack := replication.Report{Kind: replication.ReportAck, Offset: f.Status().Offset, Synced: f.opt.Synced()}
+		ack := replication.Report{Kind: replication.ReportAck}
+		if lv.level.Load() { // else we have nothing of the leader's, whatever the numbers are
+			ack.Offset, ack.Synced = f.Status().Offset, f.opt.Synced()
+		}
 		if err := lv.report(ack); err != nil {
 			return fmt.Errorf("acknowledge to leader %s: %w", f.opt.Leader, err)
 		}

@@ -40,6 +40,38 @@ func TestWaitSynced(t *testing.T) {
 	}
 }
 
+// TestSyncedOfAnother: what a follower has synced of another history counts for
+// nothing, neither while it is being resynced nor after it.
+func TestSyncedOfAnother(t *testing.T) {
+	for name, objects := range map[string]int{"full": 10, "ranges": 5000} {
+		t.Run(name, func(t *testing.T) {
+			l, f := open(t, t.TempDir()), open(t, t.TempDir())
+			l.serve()
+			l.fill("fleet", 0, 5000)
+			for f.log.Position().Offset < 2*l.log.Position().Offset {
+				f.fill("other", 0, objects)
+			}
+			if err := f.log.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.follow(l)
+			end := l.log.Position().Offset
+			f.until("streaming", func() bool {
+				for _, s := range l.lead.Followers() {
+					if s.Synced > end {
+						t.Fatalf("it has synced %d, the log ends at %d", s.Synced, end)
+					}
+				}
+				return f.fol.Status().CaughtUp && l.lead.Streaming() == 1
+			})
+			f.converge(l)
+			if got := f.log.Stats().Synced; got > end {
+				t.Errorf("the log ends at %d and has synced %d", end, got)
+			}
+		})
+	}
+}
+
 // TestTurns: of a leader and its followers one at a time has the turn, and one
 // that goes away does not keep it.
 func TestTurns(t *testing.T) {
