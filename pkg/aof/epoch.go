@@ -134,6 +134,25 @@ func (l *Log) ForkOf(epoch string) (offset int64, ok bool) {
 	return f.Offset, ok
 }
 
+// PartedFrom returns the offset at which the log's history left that of another
+// log, which is at p after forks, oldest first. parted is false if it did not go on beyond
+// the other one, or has no epoch in common with it.
+func (l *Log) PartedFrom(p Position, forks []Fork) (offset int64, parted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	theirs := append(slices.Clone(forks), Fork(p))
+	ours := append(slices.Clone(l.previous), Fork{Epoch: l.epoch, Offset: l.seen.Offset})
+	for _, f := range slices.Backward(ours) {
+		for _, t := range theirs { // the first, if it came back to the epoch
+			if t.Epoch == f.Epoch {
+				offset = min(t.Offset, f.Offset)
+				return offset, offset < l.seen.Offset
+			}
+		}
+	}
+	return 0, false
+}
+
 // findFork returns the last fork of epoch: a log may have come back to it.
 func findFork(forks []Fork, epoch string) (Fork, bool) {
 	for _, f := range slices.Backward(forks) {

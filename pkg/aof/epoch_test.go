@@ -93,6 +93,37 @@ func TestJoinEpoch(t *testing.T) {
 	}
 }
 
+// TestPartedFrom: where two histories part, whoever of the two knows it.
+func TestPartedFrom(t *testing.T) {
+	l := openLog(t, t.TempDir())
+	own := l.Position().Epoch
+	fork := write(t, l, 1, set(1))
+	if err := l.BeginEpoch(bg, epochA); err != nil {
+		t.Fatal(err)
+	}
+	end := write(t, l, 10, set(2))
+	for _, tt := range []struct {
+		name   string
+		at     Position
+		forks  []Fork
+		offset int64
+		parted bool
+	}{
+		{"it is behind", Position{epochA, end + 10}, nil, end, false},
+		{"level", Position{epochA, end}, nil, end, false},
+		{"the leader lost the end", Position{epochA, fork}, nil, fork, true},
+		{"the leader began an epoch before the end", Position{epochB, end}, []Fork{{own, fork}, {epochA, fork + 1}}, fork + 1, true},
+		{"the leader began one behind the end", Position{epochB, end + 10}, []Fork{{epochA, end}}, end, false},
+		{"both began one, the leader first", Position{epochB, end}, []Fork{{own, fork - 1}}, fork - 1, true},
+		{"both began one, the log first", Position{epochB, end}, []Fork{{own, fork + 1}}, fork, true},
+		{"nothing in common", Position{epochB, fork}, nil, 0, false},
+	} {
+		if offset, parted := l.PartedFrom(tt.at, tt.forks); offset != tt.offset || parted != tt.parted {
+			t.Errorf("%s: %d, %v; want %d, %v", tt.name, offset, parted, tt.offset, tt.parted)
+		}
+	}
+}
+
 // TestEpochEndsTails: who reads the log learns that it goes on as another one,
 // before anything of that.
 func TestEpochEndsTails(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 type Ranges interface {
 	// Objects is how many there are, hooks and channels included.
 	Objects() int64
+	// PartedFrom returns behind which offset our log has what a leader at p, whose
+	// history has these forks, has not; parted is false if there is no such thing.
+	PartedFrom(p aof.Position, forks []aof.Fork) (offset int64, parted bool)
 	// BeginResync begins to let the state become the one that a leader has at m of
 	// epoch. lost, if it is not negative, is the offset behind which our log has what the leader's
 	// has not: it is put aside first.
@@ -53,8 +56,10 @@ type window struct {
 func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer) error {
 	f.emit(ctx, Event{Kind: EventRanges, Objects: a.Size})
 	lost := int64(-1)
-	if pos, _ := f.opt.Store.Position(); len(a.Forks) > 0 && pos.Offset > a.Forks[0].Offset && pos.Epoch == a.Forks[0].Epoch {
-		lost = a.Forks[0].Offset
+	if pos, _ := f.opt.Store.Position(); pos.Epoch != "" {
+		if at, parted := f.opt.Ranges.PartedFrom(aof.Position{Epoch: a.Epoch, Offset: a.Start.Offset}, a.Forks); parted {
+			lost = at
+		}
 	}
 	r, err := f.opt.Ranges.BeginResync(ctx, a.Epoch, a.Start, lost)
 	if err != nil {

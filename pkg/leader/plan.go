@@ -44,8 +44,8 @@ func makePlan(ctx context.Context, opt Options, hello replication.Hello) (*plan,
 		if err != nil {
 			return nil, err
 		}
-		if !preferFull(hello.Objects, p.snap.Objects()) {
-			p.forks = partFrom(log, hello.Position, forks)
+		p.forks = partFrom(log, hello.Position, forks)
+		if givesUp(hello.Position, p.forks) || !preferFull(hello.Objects, p.snap.Objects()) {
 			return p, nil
 		}
 		if err := p.close(); err != nil {
@@ -74,15 +74,26 @@ func forksFrom(log Log, epoch string) []aof.Fork {
 
 // partFrom returns the fork behind which a follower at pos has what is not in
 // the log: that of its own epoch. A follower of the log's own epoch that is beyond
-// its end has what the leader has lost.
+// its end has what the leader has lost. One of an epoch that the log does not know, as
+// somebody else began it, gets the newest forks, and finds out which of them it has passed.
 func partFrom(log Log, pos aof.Position, forks []aof.Fork) []aof.Fork {
 	if len(forks) > 0 {
 		return forks[:1]
+	}
+	if _, known := log.ForkOf(pos.Epoch); !known {
+		all := log.Forks()
+		return all[max(0, len(all)-replication.MaxForks):]
 	}
 	if end, ok := log.ForkOf(pos.Epoch); ok && end < pos.Offset {
 		return []aof.Fork{{Epoch: pos.Epoch, Offset: end}}
 	}
 	return nil
+}
+
+// givesUp says that a follower at pos may have commands behind a fork. They are
+// put aside in a range resync, and in no other.
+func givesUp(pos aof.Position, forks []aof.Fork) bool {
+	return len(forks) > 0 && pos.Offset > forks[0].Offset
 }
 
 // planFull opens the base and the tail behind it before a byte is sent, so that

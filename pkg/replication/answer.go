@@ -55,8 +55,8 @@ const (
 // kinds are the first words of an answer.
 var kinds = [...]string{Continue: "+CONTINUE", Ranges: "+RANGES", Full: "+FULL"}
 
-// maxForks is how many forks an answer names; a line is no longer than MaxLine.
-const maxForks = 8
+// MaxForks is how many forks an answer names; a line is no longer than MaxLine.
+const MaxForks = 8
 
 // Append appends the answer as a RESP simple string.
 func (a Answer) Append(dst []byte) []byte {
@@ -64,7 +64,7 @@ func (a Answer) Append(dst []byte) []byte {
 	if a.Kind != Continue {
 		dst = fmt.Appendf(dst, " %d %s %d", a.Start.Time, a.Start.Digest, a.Size)
 	}
-	for _, f := range a.Forks[:min(len(a.Forks), maxForks)] {
+	for _, f := range a.Forks[:min(len(a.Forks), MaxForks)] {
 		dst = fmt.Appendf(dst, " FORK %s:%d", f.Epoch, f.Offset)
 	}
 	if a.End >= 0 {
@@ -167,7 +167,7 @@ func (a *Answer) option(name, value string) (err error) {
 	case "FORK":
 		epoch, offset, _ := strings.Cut(value, ":")
 		f := aof.Fork{Epoch: epoch}
-		if f.Offset, err = parseCount(offset); err != nil || !validEpoch(epoch) || len(a.Forks) == maxForks {
+		if f.Offset, err = parseCount(offset); err != nil || !validEpoch(epoch) || len(a.Forks) == MaxForks {
 			return fmt.Errorf("fork %.64q", value)
 		}
 		a.Forks = append(a.Forks, f)

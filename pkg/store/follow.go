@@ -68,6 +68,12 @@ func (s *Store) JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) e
 	return s.log.JoinEpoch(ctx, epoch, forks)
 }
 
+// PartedFrom returns where the log left the history of a leader at p, to which
+// forks lead; parted is false if it did not.
+func (s *Store) PartedFrom(p aof.Position, forks []aof.Fork) (offset int64, parted bool) {
+	return s.log.PartedFrom(p, forks)
+}
+
 // BeginEpoch lets a new history begin: what is written from now on is not its
 // former leader's. Who has followed the same leader, and is not beyond what is here, can
 // go on from here. A state that is halfway to a leader's becomes that of the log. Nobody

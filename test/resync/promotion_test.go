@@ -180,6 +180,34 @@ func TestPromotedBehind(t *testing.T) {
 	}
 }
 
+// TestTwoLeaders: of two that were promoted, or a leader that began an epoch after
+// a crash, one has to follow the other: it keeps what it gives up, though the other one does
+// not know its epoch.
+func TestTwoLeaders(t *testing.T) {
+	for name, objects := range map[string]int{"as many objects": 0, "few objects": 20000} {
+		t.Run(name, func(t *testing.T) {
+			l, f, g := cluster(t)
+			f.unfollow()
+			l.fill("more", 0, 5)
+			g.converge(l)
+			l.unserve()
+			f.promote()
+			g.promote()
+			for i := range 30 {
+				g.write(fmt.Sprintf("SET fleet own%d POINT 1 1", i))
+			}
+			f.fill("other", 0, objects)
+			g.unserve()
+			g.follow(f)
+			g.converge(f)
+			g.resyncs(0, 1, 0)
+			if files, commands := lost(t, g); files != 1 || commands != 35 {
+				t.Errorf("%d files of lost commands with %d commands, want 1 and 35", files, commands)
+			}
+		})
+	}
+}
+
 // TestLostEnd: a leader that lost the end of its log in a crash gets its
 // followers, who have it, back to what it has.
 func TestLostEnd(t *testing.T) {
