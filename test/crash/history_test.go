@@ -226,8 +226,7 @@ func (l *lineage) next(forks ...aof.Fork) {
 }
 
 func (l *lineage) promote() error {
-	at := l.at()
-	l.next(aof.Fork{Epoch: at.Epoch, Offset: at.Offset})
+	l.next(aof.Fork(l.at()))
 	if err := l.pod.Store.BeginEpoch(bg); err != nil {
 		return err
 	}

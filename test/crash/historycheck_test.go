@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -113,7 +114,7 @@ func (l *lineage) checkLost(left *fsxtest.Folders, replaced bool) error {
 			return err
 		}
 		found++
-		if e.Name() != "lost-"+l.from+".aof" || string(b) != string(l.lost) {
+		if e.Name() != "lost-"+l.from+".aof" || !bytes.Equal(b, l.lost) {
 			return fmt.Errorf("%s has %d bytes, given up were %d in lost-%s.aof", e.Name(), len(b), len(l.lost), l.from)
 		}
 	}

@@ -8,6 +8,9 @@
 // waits for a mutex.
 //
 //	pod.go       one pod: start, end, death, loss of power
+//	role.go      it leads, follows, is promoted
+//	compact.go   its compactions, and their turns
+//	disk.go      what is on its disk
 //	replica.go   its store as a follower writes to it
 //	do.go        what a session does with commands
 //	dump.go      everything that a client can see

@@ -36,6 +36,7 @@ type Network struct {
 	faults  Faults
 	servers map[string]func(net.Conn)
 	wires   map[*wire]struct{}
+	alone   map[string]bool
 	dialled uint64
 
 	pumps sync.WaitGroup
@@ -46,7 +47,7 @@ type Network struct {
 
 // NewNetwork returns a network whose faults come from seed.
 func NewNetwork(seed uint64) *Network {
-	return &Network{seed: seed, servers: map[string]func(net.Conn){}, wires: map[*wire]struct{}{}}
+	return &Network{seed: seed, servers: map[string]func(net.Conn){}, wires: map[*wire]struct{}{}, alone: map[string]bool{}}
 }
 
 // Worsen sets the faults of connections that are made from now on.
@@ -92,22 +93,39 @@ func (n *Network) silence(name string) {
 
 var errRefused = errors.New("connection refused")
 
+// Isolate cuts a pod off from all others, or ends that.
+func (n *Network) Isolate(name string, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.alone[name] = on
+	for w := range n.wires {
+		if on && (w.server == name || w.client == name) {
+			w.cut()
+		}
+	}
+}
+
 // Dial connects to the pod of this name.
-func (n *Network) Dial(_ context.Context, name string) (net.Conn, error) {
+func (n *Network) Dial(ctx context.Context, name string) (net.Conn, error) {
+	return n.DialFrom(ctx, "", name)
+}
+
+// DialFrom is Dial of the pod from.
+func (n *Network) DialFrom(_ context.Context, from, name string) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.dialled++
 	r := rand.New(rand.NewPCG(n.seed, n.dialled))
 	serve := n.servers[name]
-	if serve == nil || r.Float64() < n.faults.Refuse {
+	if serve == nil || n.alone[name] || n.alone[from] || r.Float64() < n.faults.Refuse {
 		return nil, fmt.Errorf("dial %s: %w", name, errRefused)
 	}
-	return n.connect(name, serve, r), nil
+	return n.connect(from, name, serve, r), nil
 }
 
 // connect makes a connection. The caller holds mu.
-func (n *Network) connect(name string, serve func(net.Conn), r *rand.Rand) net.Conn {
-	w := &wire{net: n, server: name, faults: n.faults, ended: make(chan struct{}), left: -1}
+func (n *Network) connect(from, name string, serve func(net.Conn), r *rand.Rand) net.Conn {
+	w := &wire{net: n, client: from, server: name, faults: n.faults, ended: make(chan struct{}), left: -1}
 	if w.faults.Distant > 0 {
 		switch x := r.Float64(); {
 		case x < w.faults.Cut:
@@ -146,6 +164,9 @@ func (n *Network) connect(name string, serve func(net.Conn), r *rand.Rand) net.C
 func (n *Network) replay(name string, sent []byte) {
 	n.mu.Lock()
 	serve := n.servers[name]
+	if n.alone[name] {
+		serve = nil
+	}
 	n.mu.Unlock()
 	if serve == nil {
 		return
@@ -164,6 +185,7 @@ func (n *Network) replay(name string, sent []byte) {
 // wire carries one connection.
 type wire struct {
 	net    *Network
+	client string // "": not known
 	server string
 	faults Faults
 	ends   []net.Conn

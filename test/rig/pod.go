@@ -41,6 +41,11 @@ type Options struct {
 	Events func(disk fsx.FS) (e store.Events, end func(), err error)
 	// NoRanges lets a follower take whole bases only.
 	NoRanges bool
+	// NewEpochs lets a leader that did not end in order begin a new epoch at its
+	// start, as the program does.
+	NewEpochs bool
+	// Opened, if set, hears that the pod has opened its log, and does not follow yet.
+	Opened func(p *Pod)
 	// AckTimeout is how long a follower may be silent before a leader cuts it.
 	AckTimeout time.Duration
 }
@@ -62,15 +67,23 @@ type Pod struct {
 	// (and how many of them by ranges), those begun when there had been one,
 	// divergences, compactions.
 	Resyncs, Ranges, Again, Diverged, Compactions atomic.Int64
+	Lost                                          atomic.Int64 // connections to a leader, and attempts
+	Began                                         atomic.Int64 // offset that the last resync led to
+	Lives                                         atomic.Int64 // starts and ends, promotions
 
 	disk fsx.FS // what outlives the process
 	dies *fsxtest.FS
 	net  *Network
 
-	stop   context.CancelFunc
-	unhook func() // ends what Options.Events has made
-	parts  sync.WaitGroup
-	files  chan struct{} // holds one while a compaction runs, or a base is received
+	stop      context.CancelFunc
+	running   bool
+	following atomic.Bool
+	begin     func() error // to follow Options.Follow
+	leave     func()       // ends that; nil: it does not follow
+	unhook    func()       // ends what Options.Events has made
+	parts     sync.WaitGroup
+	turning   chan struct{} // holds one while a compaction waits for its turn, or has it
+	files     chan struct{} // holds one while a compaction runs, or a base is received
 }
 
 // NewPod returns a pod with an empty disk in memory, which does not run yet. n
@@ -81,11 +94,12 @@ func NewPod(name string, n *Network, o Options) *Pod {
 
 // NewPodOn is NewPod on a folder of another disk.
 func NewPodOn(disk fsx.FS, dir, name string, n *Network, o Options) *Pod {
-	return &Pod{Name: name, Dir: dir, Options: o, disk: disk, net: n, files: make(chan struct{}, 1)}
+	return &Pod{Name: name, Dir: dir, Options: o, disk: disk, net: n, files: make(chan struct{}, 1), turning: make(chan struct{}, 1)}
 }
 
 // Start opens the log, replays it and begins to serve.
 func (p *Pod) Start() (err error) {
+	p.Lives.Add(1)
 	p.dies = fsxtest.New(p.disk)
 	disk := fsx.FS(p.dies)
 	if p.Options.SlowBase > 0 {
@@ -115,17 +129,26 @@ func (p *Pod) Start() (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, errors.Join(err, p.Stop()))
 	}
-	if p.Options.Follow != "" {
-		if err := p.follow(ctx); err != nil {
-			return fmt.Errorf("%s: %w", p.Name, errors.Join(err, p.Stop()))
-		}
+	p.running = true
+	if p.Options.Opened != nil {
+		p.Options.Opened(p)
+	}
+	p.begin = func() error { return p.follow(ctx) }
+	if err := p.takeRole(ctx); err != nil {
+		return fmt.Errorf("%s: %w", p.Name, errors.Join(err, p.Stop()))
 	}
 	if !p.Options.NoExpiry {
 		p.parts.Go(func() { p.Store.Expire(ctx) })
 	}
 	if p.net != nil {
 		lead := p.Leader
-		p.net.serve(p.Name, func(conn net.Conn) { session(ctx, lead, conn) })
+		p.net.serve(p.Name, func(conn net.Conn) {
+			if p.following.Load() {
+				conn.Close() // nobody follows a follower
+				return
+			}
+			session(ctx, lead, conn)
+		})
 	}
 	return nil
 }
@@ -145,52 +168,6 @@ func (p *Pod) attach() error {
 	return nil
 }
 
-func (p *Pod) follow(ctx context.Context) error {
-	p.Store.Refuse(ErrFollows)
-	log, re := p.Log, replica{p.Store, p.files}
-	o := follower.Options{
-		Leader: p.Options.Follow + ":9851", ID: p.Name, Store: re, Ranges: re,
-		Synced: log.Synced,
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			host, _, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return p.net.Dial(ctx, host)
-		},
-		OnEvent: p.count,
-	}
-	if p.Options.NoRanges {
-		o.Ranges = nil
-	}
-	var err error
-	p.Follower, err = follower.New(o)
-	if err != nil {
-		return err
-	}
-	fol := p.Follower
-	p.parts.Go(func() { _ = fol.Run(ctx) }) // it says that ctx has ended
-	return nil
-}
-
-// count counts what the follower tells.
-func (p *Pod) count(e follower.Event) {
-	switch e.Kind {
-	case follower.EventFull, follower.EventRanges:
-		if p.Resyncs.Load() > 0 {
-			p.Again.Add(1)
-		}
-	case follower.EventRangesDone:
-		p.Ranges.Add(1)
-		p.Resyncs.Add(1)
-	case follower.EventFullDone:
-		p.Resyncs.Add(1)
-	case follower.EventDiverged:
-		p.Diverged.Add(1)
-	case follower.EventContinue, follower.EventCaughtUp, follower.EventLost:
-	}
-}
-
 // Stop ends the pod in order. Its error says what the log said.
 func (p *Pod) Stop() error {
 	p.end()
@@ -202,6 +179,8 @@ func (p *Pod) Stop() error {
 
 // end ends everything but the log.
 func (p *Pod) end() {
+	p.running = false
+	p.Lives.Add(1)
 	if p.net != nil {
 		p.net.silence(p.Name)
 	}
@@ -210,6 +189,7 @@ func (p *Pod) end() {
 		_ = p.Leader.Close() // there is no error
 	}
 	p.parts.Wait()
+	p.leave = nil
 	if p.unhook != nil {
 		p.unhook()
 		p.unhook = nil
@@ -251,43 +231,6 @@ func (p *Pod) Adopt(dir string) error {
 	}
 	p.Dir = dir
 	return fsx.WriteFileAtomic(p.disk, filepath.Join(dir, "appendonly.aof"), data)
-}
-
-// Compact compacts and waits for the end. One that is under way is waited for
-// first.
-func (p *Pod) Compact() error {
-	p.files <- struct{}{}
-	defer func() { <-p.files }()
-	_, err := p.Store.Compact(context.Background())
-	if err == nil {
-		p.Compactions.Add(1)
-	}
-	return err
-}
-
-// CompactMeanwhile begins a compaction, unless one is under way, and does not
-// wait for it. failed hears how it failed, unless the pod has ended.
-func (p *Pod) CompactMeanwhile(failed func(error)) {
-	select {
-	case p.files <- struct{}{}:
-	default:
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	end := p.stop
-	p.stop = func() { cancel(); end() }
-	st := p.Store
-	p.parts.Go(func() {
-		defer func() { cancel(); <-p.files }()
-		_, err := st.Compact(ctx)
-		switch {
-		case err == nil:
-			p.Compactions.Add(1)
-		case errors.Is(err, store.ErrHalfway): // as it should be
-		case ctx.Err() == nil:
-			failed(err)
-		}
-	})
 }
 
 // slowDisk takes its time for writes to base files. Only they may wait: no lock

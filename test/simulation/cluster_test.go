@@ -24,6 +24,7 @@ const (
 // tally counts what happened in all seeds.
 type tally struct {
 	writes, compactions, restarts, resyncs, ranges, cuts, silences, replays int64
+	turns, promotions, synced, givenUp, powerless, forgotten                int64
 	virtual                                                                 time.Duration
 }
 
@@ -37,6 +38,12 @@ func (t *tally) add(c *tally) {
 	t.silences += c.silences
 	t.replays += c.replays
 	t.virtual += c.virtual
+	t.turns += c.turns
+	t.promotions += c.promotions
+	t.synced += c.synced
+	t.givenUp += c.givenUp
+	t.powerless += c.powerless
+	t.forgotten += c.forgotten
 }
 
 // cluster is a leader and its followers.
@@ -46,29 +53,36 @@ type cluster struct {
 	leader  *rig.Pod
 	pods    []*rig.Pod // the leader first
 	count   *tally
+	judge   func(p *rig.Pod) error // whether a follower had too many resyncs
+	elects  bool
 	steady  bool  // followers stay connected, and the leader keeps nothing for others
 	excuses int64 // how often the leader may have lost what followers have
 	failed  error // of a compaction in the background
+	turns   *turns
+	losses  map[*rig.Pod]int // how often a pod lost what was not synced
+	opened  func(p *rig.Pod) // a follower has opened its log, and does not follow yet
 
 	past []string
 }
 
-// simulate is one seed. It is to be called in a bubble. History says what
+// simulate is one seed, with promotions or without. It is to be called in a bubble. History says what
 // happened.
-func simulate(seed uint64, count *tally) (history []string, err error) {
+func simulate(seed uint64, elections bool, count *tally) (history []string, err error) {
 	r := rand.New(rand.NewPCG(seed, 77))
-	c := &cluster{Rand: r, net: rig.NewNetwork(seed), count: count}
+	c := &cluster{Rand: r, net: rig.NewNetwork(seed), count: count, turns: newTurns(), losses: map[*rig.Pod]int{}}
 	began := time.Now()
 	defer func() {
 		for _, p := range c.pods {
-			err = errors.Join(err, p.Check(), p.Stop())
+			if p.Running() {
+				err = errors.Join(err, p.Check(), p.Stop())
+			}
 			count.compactions += p.Compactions.Load()
 		}
 		c.net.Close()
 		count.virtual += time.Since(began)
 		history = c.past
 	}()
-	c.steady = r.IntN(4) == 0
+	c.elects, c.steady = elections, r.IntN(4) == 0 && !elections
 	c.leader = rig.NewPod("leader", c.net, c.options(false))
 	c.pods = []*rig.Pod{c.leader}
 	if err := c.leader.Start(); err != nil {
@@ -80,6 +94,10 @@ func simulate(seed uint64, count *tally) (history []string, err error) {
 			return nil, err
 		}
 		c.pods = append(c.pods, p)
+	}
+	c.judge = c.resyncs
+	if elections {
+		return nil, newElections(c).run()
 	}
 	for range 10 + r.IntN(60) {
 		if err := c.act(); err != nil {
@@ -95,7 +113,7 @@ func simulate(seed uint64, count *tally) (history []string, err error) {
 // connected followers need is kept all the same.
 func (c *cluster) options(follows bool) rig.Options {
 	o := rig.Options{Fsync: aof.FsyncPolicy(c.IntN(3)), AckTimeout: 20 * time.Second}
-	o.NoRanges = c.IntN(2) == 0
+	o.NoRanges, o.NewEpochs, o.Opened = c.IntN(2) == 0 && !c.elects, true, c.opened
 	if c.IntN(3) > 0 {
 		o.SegmentBytes = 1 + c.Int64N(1<<(10+c.IntN(5)))
 	}
@@ -104,7 +122,8 @@ func (c *cluster) options(follows bool) rig.Options {
 	}
 	if follows {
 		o.Follow = c.leader.Name
-	} else if c.IntN(2) == 0 {
+	}
+	if (!follows || c.elects) && c.IntN(2) == 0 {
 		o.SlowBase = time.Second
 	}
 	return o
@@ -112,6 +131,15 @@ func (c *cluster) options(follows bool) rig.Options {
 
 func (c *cluster) say(format string, a ...any) {
 	c.past = append(c.past, fmt.Sprintf(format, a...))
+}
+
+// resyncs: once the first is through, nothing but a leader that lost what it had
+// sent is a reason for another.
+func (c *cluster) resyncs(p *rig.Pod) error {
+	if n, again := p.Resyncs.Load(), p.Again.Load(); n < 1 || n > 1+c.excuses || (again > 0 && c.excuses == 0) {
+		return fmt.Errorf("%s had %d resyncs, and began %d after the first", p.Name, n, again)
+	}
+	return nil
 }
 
 // act does one random thing.
@@ -154,13 +182,18 @@ func (c *cluster) write() error {
 func (c *cluster) compact(p *rig.Pod) error {
 	c.say("%s compacts", p.Name)
 	begin := func() {
-		p.CompactMeanwhile(func(err error) { c.failed = fmt.Errorf("%s: compaction: %w", p.Name, err) })
+		p.CompactInTurn(c.turns.of(p), func(err error) { c.failed = fmt.Errorf("%s: compaction: %w", p.Name, err) })
 	}
 	if c.IntN(3) > 0 {
 		begin()
 		return nil
 	}
-	return c.writeTogether(rig.Writes(c.Rand, 12), begin)
+	return c.writeTogether(c.commands(12), begin)
+}
+
+// commands returns n random writes, or fewer.
+func (c *cluster) commands(n int) [][]string {
+	return slices.DeleteFunc(rig.Writes(c.Rand, n), func(w []string) bool { return c.elects && w[0] == "FLUSHDB" })
 }
 
 // writeTogether carries out each command as a client of its own, and in their
@@ -193,13 +226,18 @@ func (c *cluster) worsen() {
 // restart ends a pod, in one way or another, and starts it.
 func (c *cluster) restart(p *rig.Pod) error {
 	c.count.restarts++
-	switch c.IntN(3) {
-	case 0:
+	switch n := c.IntN(3); {
+	case !p.Running():
+		c.say("%s starts", p.Name)
+	case n == 0:
 		c.say("%s dies", p.Name)
 		p.Kill()
-	case 1:
-		if p == c.leader && p.Options.Fsync != aof.FsyncAlways {
-			c.excuses++ // it may lose what it has sent
+	case n == 1:
+		if p.Options.Fsync != aof.FsyncAlways {
+			c.losses[p]++
+			if p == c.leader {
+				c.excuses++ // it may lose what it has sent
+			}
 		}
 		c.say("%s loses power", p.Name)
 		losses := fsxtest.Losses()
@@ -220,7 +258,7 @@ func (c *cluster) restart(p *rig.Pod) error {
 // level says that no follower lags behind.
 func (c *cluster) level() bool {
 	want, _ := c.leader.Store.Position()
-	return !slices.ContainsFunc(c.pods[1:], func(p *rig.Pod) bool {
+	return !slices.ContainsFunc(c.pods, func(p *rig.Pod) bool {
 		at, _ := p.Store.Position()
 		return at != want
 	})
@@ -243,15 +281,21 @@ func (c *cluster) settle() error {
 		c.net.CutAll()
 	}
 	time.Sleep(8 * time.Second) // all who were connected try again
+	for slices.ContainsFunc(c.pods, (*rig.Pod).Compacting) {
+		time.Sleep(time.Second) // one whose turn does not come says so
+	}
 	c.wait(3 * time.Second)
 	time.Sleep(3 * time.Second)   // a heartbeat, whose digest is compared, and whatever else should not happen
 	c.wait(50 * time.Millisecond) // objects may have expired just now
-	if c.failed != nil {
-		return c.failed
+	if err := errors.Join(c.failed, c.turns.check()); err != nil {
+		return err
 	}
 	want, digest := c.leader.Store.Position()
 	dump := c.leader.Dump()
-	for _, p := range c.pods[1:] {
+	for _, p := range c.pods {
+		if p == c.leader {
+			continue
+		}
 		if got, d := p.Store.Position(); got != want || d != digest {
 			return fmt.Errorf("%s is at %s with digest %s, the leader at %s with %s: %+v", p.Name, got, d, want, digest, p.Follower.Status())
 		}
@@ -263,12 +307,11 @@ func (c *cluster) settle() error {
 		}
 		c.count.resyncs += p.Resyncs.Load()
 		c.count.ranges += p.Ranges.Load()
-		// Once the first is through, nothing but a leader that lost what it had sent
-		// is a reason for another.
-		if n, again := p.Resyncs.Load(), p.Again.Load(); n < 1 || n > 1+c.excuses || (again > 0 && c.excuses == 0) {
-			return fmt.Errorf("%s had %d resyncs, and began %d after the first", p.Name, n, again)
+		if err := c.judge(p); err != nil {
+			return err
 		}
 	}
+	c.count.turns += c.turns.taken
 	c.count.cuts += c.net.Cuts.Load()
 	c.count.silences += c.net.Silences.Load()
 	c.count.replays += c.net.Replays.Load()
