@@ -130,7 +130,7 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 func (s *sidecar) afterCrash(ctx context.Context) error {
 	host, _ := s.settings.Follow()
 	r := s.log.Recovery()
-	if s.cfg.follow != "" || host != "" || r.Clean || r.New || s.log.Last().Offset == 0 {
+	if s.cfg.follow != "" || host != "" || r.Clean || r.New {
 		return nil
 	}
 	if err := s.store.BeginEpoch(ctx); err != nil {

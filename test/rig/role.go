@@ -14,7 +14,7 @@ func (p *Pod) takeRole(ctx context.Context) error {
 	}
 	p.following.Store(false)
 	r := p.Log.Recovery()
-	if !p.Options.NewEpochs || r.Clean || r.New || p.Log.Last().Offset == 0 {
+	if !p.Options.NewEpochs || r.Clean || r.New {
 		return nil
 	}
 	return p.Store.BeginEpoch(ctx)
