@@ -74,11 +74,8 @@ func (m *manifest) encode() ([]byte, error) {
 		return nil, err
 	}
 	m.Checksum = string(appendHex(nil, uint64(checksum(0, plain)), 8))
-	b, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	return append(b, '\n'), nil
+	b := bytes.TrimSuffix(plain, []byte("\n}")) // the checksum is its last member
+	return fmt.Appendf(b, ",\n  %q: %q\n}\n", "crc32c", m.Checksum), nil
 }
 
 func decodeManifest(b []byte) (*manifest, error) {
