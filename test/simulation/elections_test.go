@@ -152,11 +152,12 @@ func (e *elections) attach(p *rig.Pod) {
 	}
 	known := at.Epoch == e.leader.Log.Position().Epoch ||
 		slices.ContainsFunc(e.leader.Log.Forks(), func(f aof.Fork) bool { return f.Epoch == at.Epoch })
-	begins := e.leader.Began.Load()
-	if begins > 0 && !known {
+	// A resync leaves nothing of what the leader knew of older histories.
+	forgets := !known && e.leader.Resyncs.Load() > 0
+	if forgets {
 		e.forgot[p] = true
 	}
-	if at.Epoch == "" || at.Offset < begins || begins > 0 && !known || !e.agrees(at) {
+	if at.Epoch == "" || at.Offset < e.leader.Began.Load() || forgets || !e.agrees(at) {
 		e.excused[p]++
 	}
 }

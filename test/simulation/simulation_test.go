@@ -16,7 +16,7 @@ import (
 var (
 	seeds = flag.Int("simulation.seeds", 0, "how many seeds; 0: as many as fit into -simulation.time")
 	first = flag.Uint64("simulation.first", 1, "the first seed")
-	limit = flag.Duration("simulation.time", 20*time.Second, "how long to go on without -simulation.seeds")
+	limit = flag.Duration("simulation.time", 25*time.Second, "how long to go on without -simulation.seeds")
 )
 
 func TestMain(m *testing.M) {
