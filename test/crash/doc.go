@@ -10,4 +10,10 @@
 //     only the process dies, nothing with any policy.
 //   - Each write that is in the log has its message in the queue of webhooks
 //     (after a loss of power: with always).
+//
+// Other lives are those of a pod that is promoted, joins epochs, and takes a
+// leader's state by ranges. What is found is one of the histories whole, with its
+// forks, not older than the one that was begun last; it goes on from the
+// positions that lead to the same state, and from no others; and when the history
+// was replaced, a file has what was given up.
 package crash

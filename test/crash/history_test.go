@@ -311,6 +311,11 @@ func (l *lineage) halfway() error {
 		return err
 	}
 	err = take(r, l.leader.ranges[0])
+	if err == nil && l.pod.State() != l.leader.state {
+		if finished := r.Finish(bg); !errors.Is(finished, store.ErrDigest) {
+			err = fmt.Errorf("what is not the leader's state was to become the log: %w", finished)
+		}
+	}
 	r.Close()
 	if err != nil {
 		return err
