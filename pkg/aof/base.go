@@ -133,8 +133,8 @@ type BaseWriter struct {
 	l       *Log
 	t       *tempFile
 	m       Mark
-	gen     int    // of the log's history
-	history string // epoch of the new history that begins with it; "": it belongs to the log's own
+	gen     int      // of the log's history
+	history *History // the new history that begins with it; nil: it belongs to the log's own
 	buf     []byte
 	payload int64
 	index   []indexEntry
@@ -160,12 +160,15 @@ func (l *Log) CreateBase(m Mark) (*BaseWriter, error) {
 	return &BaseWriter{l: l, t: t, m: m, gen: gen, buf: make([]byte, 0, firstBuffer)}, nil
 }
 
-// CreateHistory begins to write the state at m of another history, epoch, which
+// CreateHistory begins to write the state at m of another history, which
 // Install lets the log go on with: what was in the log is gone then. Nobody
 // appends meanwhile; the caller sees to it.
-func (l *Log) CreateHistory(epoch string, m Mark) (*BaseWriter, error) {
-	if !validEpoch(epoch) || m.Offset < 0 || m.Time < 0 {
-		return nil, fmt.Errorf("create a base at offset %d, time %d of epoch %q", m.Offset, m.Time, epoch)
+func (l *Log) CreateHistory(h History, m Mark) (*BaseWriter, error) {
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("create a base: %w", err)
+	}
+	if m.Offset < 0 || m.Time < 0 {
+		return nil, fmt.Errorf("create a base at offset %d, time %d", m.Offset, m.Time)
 	}
 	l.mu.Lock()
 	closed, gen := l.closing, l.gen
@@ -177,7 +180,7 @@ func (l *Log) CreateHistory(epoch string, m Mark) (*BaseWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create a base: %w", err)
 	}
-	return &BaseWriter{l: l, t: t, m: m, gen: gen, history: epoch, buf: make([]byte, 0, firstBuffer)}, nil
+	return &BaseWriter{l: l, t: t, m: m, gen: gen, history: &h, buf: make([]byte, 0, firstBuffer)}, nil
 }
 
 // Add appends one command.
@@ -284,8 +287,8 @@ func (b *BaseWriter) install(ctx context.Context) (int64, error) {
 	if err := b.t.sync(); err != nil {
 		return 0, err
 	}
-	if b.history != "" {
-		return 0, b.l.replaceHistory(ctx, b.history, b.name)
+	if b.history != nil {
+		return 0, b.l.replaceHistory(ctx, *b.history, b.name)
 	}
 	// Everything before the base is written and its segments are sealed then.
 	if err := b.l.Sync(ctx); err != nil {

@@ -20,6 +20,20 @@ type Fork struct {
 	Offset int64  `json:"offset"`
 }
 
+// History names a history, and those that it goes on from.
+type History struct {
+	Epoch string
+	Forks []Fork // oldest first; the newest of them, if there are very many
+}
+
+// check says what is wrong with a name of a history.
+func (h *History) check() error {
+	if !validEpoch(h.Epoch) {
+		return fmt.Errorf("epoch %q: want 40 hexadecimal digits", h.Epoch)
+	}
+	return checkForks(h.Forks)
+}
+
 // NewEpochID returns a random name for a history.
 func NewEpochID() (string, error) {
 	var id [20]byte
@@ -40,10 +54,15 @@ func (l *Log) Forks() []Fork {
 // what is appended from now on belongs to it. Who has followed the old one up to
 // here can go on. The caller sees to it that nobody appends meanwhile.
 func (l *Log) BeginEpoch(ctx context.Context, epoch string) error {
+	return l.setEpoch(ctx, epoch, l.Next(epoch).Forks)
+}
+
+// Next returns the history epoch that goes on from the log's own one where it ends.
+func (l *Log) Next(epoch string) History {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	forks := goOn(l.previous, Fork{Epoch: l.epoch, Offset: l.last.Offset})
-	l.mu.Unlock()
-	return l.setEpoch(ctx, epoch, forks)
+	return History{Epoch: epoch, Forks: forks[max(0, len(forks)-maxForks):]}
 }
 
 // JoinEpoch lets the log, which follows another one, go on as part of the
@@ -74,13 +93,11 @@ func goOn(previous []Fork, forks ...Fork) []Fork {
 // setEpoch gives the log another epoch. Everything that was appended before is
 // durable first: the fork must not lie behind the end of the log.
 func (l *Log) setEpoch(ctx context.Context, epoch string, forks []Fork) error {
-	if !validEpoch(epoch) {
-		return fmt.Errorf("epoch %q: want 40 hexadecimal digits", epoch)
-	}
 	if n := len(forks) - maxForks; n > 0 {
 		forks = forks[n:]
 	}
-	if err := checkForks(forks); err != nil {
+	h := History{Epoch: epoch, Forks: forks}
+	if err := h.check(); err != nil {
 		return fmt.Errorf("begin epoch %s: %w", epoch, err)
 	}
 	if err := l.takeTurn(ctx); err != nil {

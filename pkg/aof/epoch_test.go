@@ -230,7 +230,7 @@ func TestCreateHistory(t *testing.T) {
 		t.Fatalf("synced up to %d of %d, %v", l.Synced(), before.Offset, err)
 	}
 	m := Mark{Offset: 7, Time: 99, Digest: digestAt(7)} // before the log's own offsets
-	bad, err := l.CreateHistory(epochA, m)
+	bad, err := l.CreateHistory(History{Epoch: epochA}, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestCreateHistory(t *testing.T) {
 	if got := l.Position(); got != before {
 		t.Errorf("at %v after an attempt, was %v", got, before)
 	}
-	b, err := l.CreateHistory(epochA, m)
+	b, err := l.CreateHistory(History{Epoch: epochA}, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestCreateHistory(t *testing.T) {
 		closeLog(t, l)
 		l = openLog(t, dir)
 	}
-	if _, err := l.CreateHistory("x", m); err == nil {
+	if _, err := l.CreateHistory(History{Epoch: "x"}, m); err == nil {
 		t.Error("a history without a proper name")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"evenkeel/internal/fsx"
 )
@@ -147,20 +148,20 @@ func (r *renderer) fill() error {
 // Receiver takes a base that replaces the whole history. It belongs to one
 // goroutine.
 type Receiver struct {
-	l     *Log
-	t     *tempFile // nil: the new history is empty
-	epoch string
-	m     Mark
-	size  int64
-	scan  *baseScan // after a successful Verify
+	l    *Log
+	t    *tempFile // nil: the new history is empty
+	h    History
+	m    Mark
+	size int64
+	scan *baseScan // after a successful Verify
 }
 
-// Receive begins to take size bytes of a base at m of the history epoch. They
+// Receive begins to take size bytes of a base at m of the history h. They
 // are written with Write; one of Install and Abort must be called. Size 0 at
 // offset 0 is a history from its beginning.
-func (l *Log) Receive(epoch string, m Mark, size int64) (*Receiver, error) {
-	if !validEpoch(epoch) {
-		return nil, fmt.Errorf("receive a base: epoch %q: want 40 hexadecimal digits", epoch)
+func (l *Log) Receive(h History, m Mark, size int64) (*Receiver, error) {
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("receive a base: %w", err)
 	}
 	if m.Offset < 0 || size < 0 || (size == 0 && m != Mark{Time: m.Time}) {
 		return nil, fmt.Errorf("receive a base of %d bytes at offset %d", size, m.Offset)
@@ -171,7 +172,7 @@ func (l *Log) Receive(epoch string, m Mark, size int64) (*Receiver, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	r := &Receiver{l: l, epoch: epoch, m: m, size: size}
+	r := &Receiver{l: l, h: h, m: m, size: size}
 	if size == 0 {
 		return r, nil
 	}
@@ -227,7 +228,7 @@ func (r *Receiver) Verify(ctx context.Context, visit func(Batch) error) error {
 // as it was before.
 func (r *Receiver) Install(ctx context.Context) error {
 	if err := r.install(ctx); err != nil {
-		return errors.Join(fmt.Errorf("install the base at offset %d of %s: %w", r.m.Offset, r.epoch, err), r.Abort())
+		return errors.Join(fmt.Errorf("install the base at offset %d of %s: %w", r.m.Offset, r.h.Epoch, err), r.Abort())
 	}
 	return nil
 }
@@ -247,13 +248,13 @@ func (r *Receiver) install(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.replaceHistory(ctx, r.epoch, r.base)
+	return l.replaceHistory(ctx, r.h, r.base)
 }
 
-// replaceHistory changes over to the history epoch, which begins with the base
+// replaceHistory changes over to the history h, which begins with the base
 // that name gives its name to; nil: at offset 0. After an error the log is as it
 // was before.
-func (l *Log) replaceHistory(ctx context.Context, epoch string, name func() (*logFile, error)) error {
+func (l *Log) replaceHistory(ctx context.Context, h History, name func() (*logFile, error)) error {
 	if err := l.takeTurn(ctx); err != nil {
 		return err
 	}
@@ -265,7 +266,7 @@ func (l *Log) replaceHistory(ctx context.Context, epoch string, name func() (*lo
 	base, err := name()
 	var obsolete []string
 	if err == nil {
-		obsolete, err = l.swapHistory(epoch, base)
+		obsolete, err = l.swapHistory(h, base)
 	}
 	if err != nil {
 		if base != nil {
@@ -273,10 +274,10 @@ func (l *Log) replaceHistory(ctx context.Context, epoch string, name func() (*lo
 		}
 		return err
 	}
-	handles := l.restart(epoch, base, obsolete)
+	handles := l.restart(h, base, obsolete)
 	var errs []error
-	for _, h := range handles {
-		errs = append(errs, h.f.Close())
+	for _, old := range handles {
+		errs = append(errs, old.f.Close())
 	}
 	_, err = l.removeObsolete()
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -306,7 +307,7 @@ func (r *Receiver) base() (*logFile, error) {
 
 // swapHistory writes the manifest of the new history, which calls all else
 // obsolete.
-func (l *Log) swapHistory(epoch string, base *logFile) (obsolete []string, err error) {
+func (l *Log) swapHistory(h History, base *logFile) (obsolete []string, err error) {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -321,13 +322,13 @@ func (l *Log) swapHistory(epoch string, base *logFile) (obsolete []string, err e
 	}
 	m := l.manifestLocked(base, nil, obsolete)
 	l.mu.Unlock()
-	m.Epoch, m.Previous = epoch, []Fork{}
+	m.Epoch, m.Previous = h.Epoch, append([]Fork{}, h.Forks...)
 	return obsolete, l.writeManifest(m)
 }
 
 // restart lets the memory follow: an empty log behind base. It returns the files
 // of the old history that are to be closed. The turn and syncMu are held.
-func (l *Log) restart(epoch string, base *logFile, obsolete []string) []*handle {
+func (l *Log) restart(h History, base *logFile, obsolete []string) []*handle {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	handles := l.retired
@@ -338,7 +339,7 @@ func (l *Log) restart(epoch string, base *logFile, obsolete []string) []*handle 
 	if base != nil {
 		end = base.end
 	}
-	l.epoch, l.previous, l.base, l.segs = epoch, nil, base, nil
+	l.epoch, l.previous, l.base, l.segs = h.Epoch, slices.Clone(h.Forks), base, nil
 	l.gen++
 	l.active, l.cuts, l.openAt, l.segBytes, l.inFlight = l.active[:0], l.cuts[:0], 0, 0, 0
 	l.last, l.boxed, l.seen = end, end, end

@@ -23,7 +23,7 @@ func transfer(t testing.TB, from, to *Log) error {
 			t.Error(err)
 		}
 	}()
-	r, err := to.Receive(b.Position().Epoch, b.Mark(), b.Size())
+	r, err := to.Receive(History{Epoch: b.Position().Epoch}, b.Mark(), b.Size())
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func TestReceiveErrors(t *testing.T) {
 	want := mustReplay(t, l)
 	try := func(name string, m Mark, announced int64, raw []byte) {
 		t.Helper()
-		r, err := l.Receive(leader.epoch, m, announced)
+		r, err := l.Receive(History{Epoch: leader.epoch}, m, announced)
 		if err == nil {
 			_, err = r.Write(raw)
 			err = errors.Join(err, r.Install(bg))
@@ -259,7 +259,7 @@ func TestReceiveErrors(t *testing.T) {
 	try("other digest", Mark{m.Offset, m.Time, Digest{}}, n, raw)
 	try("other offset", Mark{m.Offset + 1, m.Time, m.Digest}, n, raw)
 	try("nothing at an offset", m, 0, nil)
-	if _, err := l.Receive("x", Mark{}, 0); err == nil {
+	if _, err := l.Receive(History{Epoch: "x"}, Mark{}, 0); err == nil {
 		t.Error("bad epoch: no error")
 	}
 	write(t, l, 2, set(10))

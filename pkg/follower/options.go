@@ -32,7 +32,7 @@ type Store interface {
 	JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) error
 	// Reset takes a base, size raw bytes from r, verifies it and puts it in the
 	// place of the log and the state, at m. An error leaves the old ones in force.
-	Reset(ctx context.Context, epoch string, m aof.Mark, size int64, r io.Reader) error
+	Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, r io.Reader) error
 }
 
 // Options configure a Follower.

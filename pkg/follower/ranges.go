@@ -21,7 +21,7 @@ type Ranges interface {
 	// BeginResync begins to let the state become the one that a leader has at m of
 	// epoch. lost, if it is not negative, is the offset behind which our log has what the leader's
 	// has not: it is put aside first.
-	BeginResync(ctx context.Context, epoch string, m aof.Mark, lost int64) (Resync, error)
+	BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (Resync, error)
 }
 
 // Resync is a range resync under way. Ranges come in order, each is compared
@@ -61,7 +61,7 @@ func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer
 			lost = at
 		}
 	}
-	r, err := f.opt.Ranges.BeginResync(ctx, a.Epoch, a.Start, lost)
+	r, err := f.opt.Ranges.BeginResync(ctx, a.History(), a.Start, lost)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ const baseTries = 5
 // one of them is not nil, then tail.
 type plan struct {
 	epoch string
-	forks []aof.Fork // from the follower's epoch on, if the log knows it and epoch is another
+	forks []aof.Fork // see replication.Answer
 	start aof.Mark   // where the tail begins; of a continued log the offset alone
 	base  *aof.BaseReader
 	snap  Snapshot
@@ -44,8 +44,8 @@ func makePlan(ctx context.Context, opt Options, hello replication.Hello) (*plan,
 		if err != nil {
 			return nil, err
 		}
-		p.forks = partFrom(log, hello.Position, forks)
-		if givesUp(hello.Position, p.forks) || !preferFull(hello.Objects, p.snap.Objects()) {
+		p.forks = newest(log, forks)
+		if givesUp(log, hello.Position) || !preferFull(hello.Objects, p.snap.Objects()) {
 			return p, nil
 		}
 		if err := p.close(); err != nil {
@@ -54,6 +54,9 @@ func makePlan(ctx context.Context, opt Options, hello replication.Hello) (*plan,
 	}
 	for try := 1; ; try++ {
 		p, err := planFull(log)
+		if err == nil {
+			p.forks = newest(log, forks)
+		}
 		if err == nil || !errors.Is(err, aof.ErrGone) || try == baseTries {
 			return p, err
 		}
@@ -72,28 +75,31 @@ func forksFrom(log Log, epoch string) []aof.Fork {
 	return nil
 }
 
-// partFrom returns the fork behind which a follower at pos has what is not in
-// the log: that of its own epoch. A follower of the log's own epoch that is beyond
-// its end has what the leader has lost. One of an epoch that the log does not know, as
-// somebody else began it, gets the newest forks, and finds out which of them it has passed.
-func partFrom(log Log, pos aof.Position, forks []aof.Fork) []aof.Fork {
-	if len(forks) > 0 {
-		return forks[:1]
+// newest returns the newest forks of the log's history, and the first of those
+// from the follower's epoch on: what the follower needs to find out where its own
+// history parted from this one, and to know the older ones later.
+func newest(log Log, forks []aof.Fork) []aof.Fork {
+	all := log.Forks()
+	n := len(all) - replication.MaxForks
+	if n <= 0 {
+		return all
 	}
-	if _, known := log.ForkOf(pos.Epoch); !known {
-		all := log.Forks()
-		return all[max(0, len(all)-replication.MaxForks):]
+	all = all[n:]
+	if len(forks) > len(all) {
+		all[0] = forks[0]
 	}
-	if end, ok := log.ForkOf(pos.Epoch); ok && end < pos.Offset {
-		return []aof.Fork{{Epoch: pos.Epoch, Offset: end}}
-	}
-	return nil
+	return all
 }
 
-// givesUp says that a follower at pos may have commands behind a fork. They are
-// put aside in a range resync, and in no other.
-func givesUp(pos aof.Position, forks []aof.Fork) bool {
-	return len(forks) > 0 && pos.Offset > forks[0].Offset
+// givesUp says that a follower at pos may have commands that are not in the log.
+// They are put aside in a range resync, and in no other.
+func givesUp(log Log, pos aof.Position) bool {
+	at, known := log.ForkOf(pos.Epoch)
+	if !known {
+		all := log.Forks()
+		return pos.Epoch != "" && len(all) > 0 && pos.Offset > all[max(0, len(all)-replication.MaxForks)].Offset
+	}
+	return pos.Offset > at
 }
 
 // planFull opens the base and the tail behind it before a byte is sent, so that

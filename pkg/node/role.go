@@ -150,8 +150,8 @@ func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 }
 
 // BeginResync begins a range resync.
-func (r replica) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost int64) (follower.Resync, error) {
-	return r.Store.BeginResync(ctx, epoch, m, lost)
+func (r replica) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (follower.Resync, error) {
+	return r.Store.BeginResync(ctx, h, m, lost)
 }
 
 // nativeFollower makes a follower of an Evenkeel, which does not run yet.

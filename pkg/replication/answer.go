@@ -31,8 +31,8 @@ type Answer struct {
 	// Size is what there is: the bytes of a base that follow, or the objects that
 	// ranges are made of.
 	Size int64
-	// Forks are the histories that Epoch goes on from, from the follower's own
-	// epoch on, oldest first; none if the epoch is the follower's, or unknown.
+	// Forks are histories that Epoch goes on from, oldest first: with Continue those
+	// from the follower's own epoch on, none if that is Epoch; otherwise the newest.
 	Forks []aof.Fork
 	// End is where the leader's log ended when it answered, -1 if it did not say.
 	End int64
@@ -57,6 +57,9 @@ var kinds = [...]string{Continue: "+CONTINUE", Ranges: "+RANGES", Full: "+FULL"}
 
 // MaxForks is how many forks an answer names; a line is no longer than MaxLine.
 const MaxForks = 8
+
+// History returns what the log that follows belongs to.
+func (a Answer) History() aof.History { return aof.History{Epoch: a.Epoch, Forks: a.Forks} }
 
 // Append appends the answer as a RESP simple string.
 func (a Answer) Append(dst []byte) []byte {

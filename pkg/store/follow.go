@@ -94,20 +94,25 @@ func (s *Store) BeginEpoch(ctx context.Context) error {
 	s.opt.Logger.Warn("a resync was not through: the state is partly the leader's and partly what was here before")
 	s.mu.Lock()
 	snap := s.eng.State().Snapshot()
-	m := s.log.Last()
+	m, h := s.log.Last(), s.log.Next(epoch)
+	for i := range h.Forks { // what came behind it is given up already
+		if s.parted != nil {
+			h.Forks[i].Offset = min(h.Forks[i].Offset, *s.parted)
+		}
+	}
 	s.mu.Unlock()
 	m.Time, m.Digest = max(m.Time, s.opt.Now()), aof.Digest(snap.Digest())
-	return s.rebase(ctx, epoch, m, snap)
+	return s.rebase(ctx, h, m, snap)
 }
 
 // Reset replaces everything by a base that the leader sends: size raw bytes of
 // its base file. It is received beside the old data, checked, loaded, and then
 // takes its place; an error leaves the old data in force. Reads are answered
 // from the old data meanwhile.
-func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, r io.Reader) error {
+func (s *Store) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, r io.Reader) error {
 	s.files.Lock() // a compaction now would write the old state at the new offset
 	defer s.files.Unlock()
-	recv, err := s.log.Receive(epoch, m, size)
+	recv, err := s.log.Receive(h, m, size)
 	if err != nil {
 		return fmt.Errorf("receive base: %w", err)
 	}
@@ -130,7 +135,7 @@ func (s *Store) Reset(ctx context.Context, epoch string, m aof.Mark, size int64,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.eng.Reset(eng)
-	s.halfway = false
+	s.halfway, s.parted = false, nil
 	s.rebuilt()
 	s.next = s.eng.State().NextDeadline()
 	return nil

@@ -25,7 +25,7 @@ const removeAtOnce = 500
 // state, so a crash on the way has changed nothing.
 type Resync struct {
 	s       *Store
-	epoch   string
+	history aof.History
 	mark    aof.Mark
 	h       collection.Hasher
 	prepare func(words [][]byte) (*collection.Change, error)
@@ -41,9 +41,9 @@ func (s *Store) Objects() int64 {
 }
 
 // BeginResync begins to let the state become the one that a leader has at m of
-// epoch. What the log has behind the offset lost, if that is not negative, is put aside
+// the history h. What the log has behind the offset lost, if that is not negative, is put aside
 // first: the leader does not have it. Close must be called.
-func (s *Store) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost int64) (*Resync, error) {
+func (s *Store) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (*Resync, error) {
 	s.files.Lock() // a compaction would write what is no state at all
 	if lost >= 0 {
 		if err := s.keepLost(ctx, lost); err != nil {
@@ -54,7 +54,10 @@ func (s *Store) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.halfway = true
-	return &Resync{s: s, epoch: epoch, mark: m, prepare: s.preparer(m.Time)}, nil
+	if lost >= 0 && (s.parted == nil || lost < *s.parted) {
+		s.parted = &lost
+	}
+	return &Resync{s: s, history: h, mark: m, prepare: s.preparer(m.Time)}, nil
 }
 
 func (s *Store) keepLost(ctx context.Context, from int64) error {
@@ -301,13 +304,13 @@ func (r *Resync) Finish(ctx context.Context) error {
 	if got := aof.Digest(snap.Digest()); got != r.mark.Digest {
 		return fmt.Errorf("resync to offset %d: %w: %s here, %s there", r.mark.Offset, ErrDigest, got, r.mark.Digest)
 	}
-	return s.rebase(ctx, r.epoch, r.mark, snap)
+	return s.rebase(ctx, r.history, r.mark, snap)
 }
 
-// rebase lets the log begin anew with snap, the state of now, at m of epoch.
+// rebase lets the log begin anew with snap, the state of now, at m of the history h.
 // Nobody writes meanwhile, and the files' lock is held.
-func (s *Store) rebase(ctx context.Context, epoch string, m aof.Mark, snap *collection.State) error {
-	base, err := s.log.CreateHistory(epoch, m)
+func (s *Store) rebase(ctx context.Context, h aof.History, m aof.Mark, snap *collection.State) error {
+	base, err := s.log.CreateHistory(h, m)
 	if err != nil {
 		return fmt.Errorf("resync: %w", err)
 	}
@@ -323,7 +326,7 @@ func (s *Store) rebase(ctx context.Context, epoch string, m aof.Mark, snap *coll
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.halfway = false
+	s.halfway, s.parted = false, nil
 	s.next = s.eng.State().NextDeadline()
 	return nil
 }

@@ -65,13 +65,16 @@ type Store struct {
 
 	files sync.Mutex // one at a time replaces files of the log: Compact, Reset; taken before mu
 
-	mu     sync.RWMutex   // guards what follows, up to halfway; taken before any lock of the log
+	mu     sync.RWMutex   // guards what follows, up to parted; taken before any lock of the log
 	eng    *engine.Engine // the state may be read under RLock
 	events Events         // set by Attach, under mu; nil before it
 	refuse error          // what writes of clients are answered with; nil: they are welcome
 	// halfway: the state is on its way to that of a leader, see Resync. The log has
 	// the state from before.
 	halfway bool
+	// parted is where the log left the history that the state is on its way to,
+	// nil if it did not go on beyond it.
+	parted *int64
 
 	heavy chan struct{} // a place for each piece of heavy work, see admitHeavy
 

@@ -9,6 +9,7 @@ import (
 
 	"evenkeel/internal/fsx"
 	"evenkeel/internal/fsx/fsxtest"
+	"evenkeel/pkg/aof"
 	"evenkeel/test/rig"
 )
 
@@ -47,7 +48,7 @@ func TestResyncOnBadDisk(t *testing.T) {
 			return err
 		}
 		want := p.State()
-		r, err := p.Store.BeginResync(bg, leader.epoch, leader.mark, -1)
+		r, err := p.Store.BeginResync(bg, aof.History{Epoch: leader.epoch}, leader.mark, -1)
 		if err != nil {
 			return err
 		}

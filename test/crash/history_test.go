@@ -269,7 +269,7 @@ func (l *lineage) resync() error {
 	l.begin(l.past[l.now].chain+1, nil)
 	h := l.past[len(l.past)-1]
 	h.epoch, h.moments[l.leader.mark.Offset] = l.leader.epoch, moment{l.leader.state, l.leader.mark.Digest}
-	r, err := l.pod.Store.BeginResync(bg, l.leader.epoch, l.leader.mark, l.fork)
+	r, err := l.pod.Store.BeginResync(bg, aof.History{Epoch: l.leader.epoch}, l.leader.mark, l.fork)
 	if err != nil {
 		return err
 	}
@@ -306,7 +306,7 @@ func take(r *store.Resync, s sentRange) error {
 
 // halfway begins a resync again, and is promoted in its midst.
 func (l *lineage) halfway() error {
-	r, err := l.pod.Store.BeginResync(bg, l.leader.epoch, l.leader.mark, -1)
+	r, err := l.pod.Store.BeginResync(bg, aof.History{Epoch: l.leader.epoch}, l.leader.mark, -1)
 	if err != nil {
 		return err
 	}

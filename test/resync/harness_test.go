@@ -110,8 +110,8 @@ func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 	return err
 }
 
-func (r replica) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost int64) (follower.Resync, error) {
-	return r.Store.BeginResync(ctx, epoch, m, lost)
+func (r replica) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (follower.Resync, error) {
+	return r.Store.BeginResync(ctx, h, m, lost)
 }
 
 // follow lets the pod follow another one.

@@ -233,3 +233,28 @@ func TestLostEnd(t *testing.T) {
 	l.write(fmt.Sprintf("SET fleet x POINT %d 1", 1))
 	f.converge(l)
 }
+
+// TestResyncedPromoted: who was resynced knows the older histories of its leader,
+// too. So when it is promoted, one of them who comes back is told where it left,
+// and keeps what it gives up.
+func TestResyncedPromoted(t *testing.T) {
+	l, f, g := cluster(t)
+	f.unfollow()
+	l.fill("alone", 0, 25) // what l will have to give up
+	g.unfollow()
+	l.unserve()
+	f.promote() // a history that begins where l went on alone
+	f.fill("fleet", 500, 1500)
+	f.compact() // the log does not reach back to where g is
+	g.follow(f)
+	g.converge(f)
+	g.resyncs(0, 1, 0)
+	f.unserve()
+	g.promote()
+	l.follow(g)
+	l.converge(g)
+	l.resyncs(0, 1, 0)
+	if files, commands := lost(t, l); files != 1 || commands != 25 {
+		t.Errorf("%d files with %d commands, want 1 and 25", files, commands)
+	}
+}

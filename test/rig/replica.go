@@ -21,16 +21,16 @@ type replica struct {
 }
 
 // Reset receives a base.
-func (r replica) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, from io.Reader) error {
+func (r replica) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, from io.Reader) error {
 	r.files <- struct{}{}
 	defer func() { <-r.files }()
-	return r.Store.Reset(ctx, epoch, m, size, from)
+	return r.Store.Reset(ctx, h, m, size, from)
 }
 
 // BeginResync begins a range resync.
-func (r replica) BeginResync(ctx context.Context, epoch string, m aof.Mark, lost int64) (follower.Resync, error) {
+func (r replica) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (follower.Resync, error) {
 	r.files <- struct{}{}
-	inner, err := r.Store.BeginResync(ctx, epoch, m, lost)
+	inner, err := r.Store.BeginResync(ctx, h, m, lost)
 	if err != nil {
 		<-r.files
 		return nil, err

@@ -25,14 +25,14 @@ type elections struct {
 	*cluster
 	began   map[string]aof.Fork // where an epoch began, in which one
 	excused map[*rig.Pod]int64  // how many resyncs it may have
-	forgot  map[*rig.Pod]bool   // it may have been resynced by one that knows too little to say what it gave up
+	strange map[*rig.Pod]bool   // it came to a leader whose history has nothing in common with its own
 	ended   map[string]int64    // how far an epoch was written, of those whose leader has followed another one
 	stray   []*rig.Pod          // those that have not heard of the new leader
 	marks   []mark
 }
 
 func newElections(c *cluster) *elections {
-	e := &elections{cluster: c, began: map[string]aof.Fork{}, excused: map[*rig.Pod]int64{}, forgot: map[*rig.Pod]bool{}, ended: map[string]int64{}}
+	e := &elections{cluster: c, began: map[string]aof.Fork{}, excused: map[*rig.Pod]int64{}, strange: map[*rig.Pod]bool{}, ended: map[string]int64{}}
 	c.judge, c.opened = e.few, func(p *rig.Pod) {
 		if p != c.leader {
 			e.attach(p)
@@ -150,16 +150,27 @@ func (e *elections) attach(p *rig.Pod) {
 	if end, ok := e.ended[at.Epoch]; ok && at.Offset > end {
 		e.failed = fmt.Errorf("%s is at %v; its leader has written no more than %d of that", p.Name, at, end)
 	}
-	known := at.Epoch == e.leader.Log.Position().Epoch ||
-		slices.ContainsFunc(e.leader.Log.Forks(), func(f aof.Fork) bool { return f.Epoch == at.Epoch })
-	// A resync leaves nothing of what the leader knew of older histories.
-	forgets := !known && e.leader.Resyncs.Load() > 0
-	if forgets {
-		e.forgot[p] = true
+	if !common(epochs(p), epochs(e.leader)) {
+		e.strange[p] = true
 	}
-	if at.Epoch == "" || at.Offset < e.leader.Began.Load() || forgets || !e.agrees(at) {
+	if at.Epoch == "" || at.Offset < e.leader.Began.Load() || !e.agrees(at) {
 		e.excused[p]++
 	}
+}
+
+// epochs are those that a pod's log knows.
+func epochs(p *rig.Pod) []string {
+	all := []string{p.Log.Position().Epoch}
+	for _, f := range p.Log.Forks() {
+		all = append(all, f.Epoch)
+	}
+	return all
+}
+
+// common says whether two lists share an epoch. A pod that lost all it had, and is
+// promoted before it gets anything back, begins a history that has nothing to do with others.
+func common(a, b []string) bool {
+	return slices.ContainsFunc(a, func(epoch string) bool { return slices.Contains(b, epoch) })
 }
 
 // agrees says whether the leader's history is that of at, up to there.
@@ -352,8 +363,8 @@ func (e *elections) checkMarks() error {
 			e.count.givenUp++
 		case e.losses[m.pod] > m.losses:
 			e.count.powerless++
-		case e.forgot[m.pod]:
-			e.count.forgotten++
+		case e.strange[m.pod]:
+			e.count.strange++
 		default:
 			return fmt.Errorf("%s, which %s acknowledged, is neither in the state nor in its files of what it gave up", m.id, m.pod.Name)
 		}

@@ -192,8 +192,8 @@ func (n *Node) JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) er
 }
 
 // Reset is for follower.Store.
-func (n *Node) Reset(ctx context.Context, epoch string, m aof.Mark, size int64, r io.Reader) error {
-	recv, err := n.Log.Receive(epoch, m, size)
+func (n *Node) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, r io.Reader) error {
+	recv, err := n.Log.Receive(h, m, size)
 	if err != nil {
 		return err
 	}
