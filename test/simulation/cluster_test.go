@@ -24,7 +24,7 @@ const (
 // tally counts what happened in all seeds.
 type tally struct {
 	writes, compactions, restarts, resyncs, ranges, cuts, silences, replays int64
-	turns, promotions, synced, givenUp, powerless, strange                  int64
+	turns, promotions, synced, givenUp, powerless, short                    int64
 	virtual                                                                 time.Duration
 }
 
@@ -43,7 +43,7 @@ func (t *tally) add(c *tally) {
 	t.synced += c.synced
 	t.givenUp += c.givenUp
 	t.powerless += c.powerless
-	t.strange += c.strange
+	t.short += c.short
 }
 
 // cluster is a leader and its followers.

@@ -25,14 +25,14 @@ type elections struct {
 	*cluster
 	began   map[string]aof.Fork // where an epoch began, in which one
 	excused map[*rig.Pod]int64  // how many resyncs it may have
-	strange map[*rig.Pod]bool   // it came to a leader whose history has nothing in common with its own
+	short   map[*rig.Pod]bool   // its log did not reach back to where it parted from a leader's
 	ended   map[string]int64    // how far an epoch was written, of those whose leader has followed another one
 	stray   []*rig.Pod          // those that have not heard of the new leader
 	marks   []mark
 }
 
 func newElections(c *cluster) *elections {
-	e := &elections{cluster: c, began: map[string]aof.Fork{}, excused: map[*rig.Pod]int64{}, strange: map[*rig.Pod]bool{}, ended: map[string]int64{}}
+	e := &elections{cluster: c, began: map[string]aof.Fork{}, excused: map[*rig.Pod]int64{}, short: map[*rig.Pod]bool{}, ended: map[string]int64{}}
 	c.judge, c.opened = e.few, func(p *rig.Pod) {
 		if p != c.leader {
 			e.attach(p)
@@ -150,8 +150,9 @@ func (e *elections) attach(p *rig.Pod) {
 	if end, ok := e.ended[at.Epoch]; ok && at.Offset > end {
 		e.failed = fmt.Errorf("%s is at %v; its leader has written no more than %d of that", p.Name, at, end)
 	}
-	if !common(epochs(p), epochs(e.leader)) {
-		e.strange[p] = true
+	fork, parted := p.Log.PartedFrom(e.leader.Log.Position(), e.leader.Log.Forks())
+	if parted && fork < p.Log.Stats().First || !common(epochs(p), epochs(e.leader)) {
+		e.short[p] = true // what is not in the log as commands cannot be kept as such
 	}
 	if at.Epoch == "" || at.Offset < e.leader.Began.Load() || !e.agrees(at) {
 		e.excused[p]++
@@ -363,8 +364,8 @@ func (e *elections) checkMarks() error {
 			e.count.givenUp++
 		case e.losses[m.pod] > m.losses:
 			e.count.powerless++
-		case e.strange[m.pod]:
-			e.count.strange++
+		case e.short[m.pod]:
+			e.count.short++
 		default:
 			return fmt.Errorf("%s, which %s acknowledged, is neither in the state nor in its files of what it gave up", m.id, m.pod.Name)
 		}
