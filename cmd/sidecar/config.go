@@ -84,7 +84,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.maxLag, "max-lag", 5*time.Second, "how far behind its leader a follower may be and still be ready")
 	f.DurationVar(&c.drainTimeout, "drain-timeout", 10*time.Second, "how long a shutdown waits for commands under way")
 	f.DurationVar(&c.readSlice, "read-slice", 500*time.Microsecond, "how long a search may hold up writers before it goes on with a snapshot")
-	f.IntVar(&c.compactCPU, "compaction-cpu", 25, "share of one processor, in percent, that a compaction may take")
+	f.IntVar(&c.compactCPU, "compaction-cpu", 12, "share of one processor, in percent, that a compaction may take")
 	f.StringVar(&c.segmentSize, "segment-size", "64mb", "size at which a new segment of the log is begun")
 	f.StringVar(&c.maxPending, "max-pending", "64mb", "writes that are kept in memory while the disk does not take them")
 	f.IntVar(&c.maxLabels, "metrics-collections", 100, "collections that get metrics of their own; the rest is added up; -1 for none")

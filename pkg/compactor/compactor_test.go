@@ -125,7 +125,7 @@ func TestCompactsByItself(t *testing.T) {
 
 // The governor learns when a compaction begins and ends, and what was before.
 func TestTellsGovernor(t *testing.T) {
-	g := rule(t, GovernorOptions{})
+	g := rule(t, GovernorOptions{Max: 25})
 	l := newLog(due)
 	c, fake, _ := start(t, l, Options{Policy: DefaultPolicy(), Governor: g.Governor})
 	g.serve(1000, typical)

@@ -35,7 +35,7 @@ func FormatRate(bytesPerSecond int64) string {
 
 // GovernorOptions say how a Governor decides.
 type GovernorOptions struct {
-	Max    float64       // share of one processor at most, in percent. Default 25
+	Max    float64       // share of one processor at most, in percent. Default 12
 	Floor  float64       // share that a compaction has in any case, so that it ends. Default 3, or Max if that is less
 	Limit  float64       // p99 may be so many times what it was. Default 1.1
 	Slack  time.Duration // and so much more: nobody who is not on the same machine could tell. Default 20 µs
@@ -51,7 +51,7 @@ func (o *GovernorOptions) EnsureDefaults() {
 			*v = def
 		}
 	}
-	number(&o.Max, 25)
+	number(&o.Max, 12)
 	number(&o.Floor, min(3, o.Max))
 	number(&o.Limit, 1.1)
 	if o.Slack == 0 {

@@ -98,7 +98,7 @@ func TestGovernor(t *testing.T) {
 		}, 25, 25},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := rule(t, GovernorOptions{})
+			r := rule(t, GovernorOptions{Max: 25})
 			r.before(tt.baseline, typical)
 			if got := tt.during(r); got < tt.least || got > tt.most {
 				t.Errorf("share %.2f %%, want %v to %v; %+v", got, tt.least, tt.most, r.Stats())
@@ -110,7 +110,7 @@ func TestGovernor(t *testing.T) {
 // Requests faster than the slack's worth are not slowed down by anything that
 // somebody could notice.
 func TestGovernorSlack(t *testing.T) {
-	r := rule(t, GovernorOptions{})
+	r := rule(t, GovernorOptions{Max: 25})
 	r.before(5000, 5*time.Microsecond)
 	if got := r.windows(50, 200, 15*time.Microsecond); got < 20 {
 		t.Errorf("share %v %% for 15 µs after 5 µs", got)
@@ -123,7 +123,7 @@ func TestGovernorSlack(t *testing.T) {
 // The baseline follows the traffic, is not what is from long ago, and is not
 // what a compaction did.
 func TestGovernorBaseline(t *testing.T) {
-	r := rule(t, GovernorOptions{})
+	r := rule(t, GovernorOptions{Max: 25})
 	baseline := func() time.Duration {
 		r.Begin(r.now)
 		r.End(r.now)
@@ -157,7 +157,7 @@ func TestGovernorBaseline(t *testing.T) {
 
 // The next compaction begins as the last one ended.
 func TestGovernorRemembersShare(t *testing.T) {
-	r := rule(t, GovernorOptions{})
+	r := rule(t, GovernorOptions{Max: 25})
 	r.before(5000, typical)
 	r.windows(100, 200, 5*typical)
 	r.End(r.now)
@@ -236,7 +236,7 @@ func TestBuckets(t *testing.T) {
 
 // Nothing is lost when everybody counts at once.
 func TestObserveConcurrently(t *testing.T) {
-	r := rule(t, GovernorOptions{})
+	r := rule(t, GovernorOptions{Max: 25})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {

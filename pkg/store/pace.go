@@ -15,6 +15,10 @@ const (
 	// paceSlice is how long background work goes on without a rest. It is what a
 	// request may have to wait for on a machine whose processors are all taken.
 	paceSlice = 100 * time.Microsecond
+	// resyncPercent is the share of a processor for the base of a pod that is being
+	// resynced: it is not ready, so it has few requests to hold up, and its leader keeps the
+	// log for it until it is through.
+	resyncPercent = 50
 	// paceAsk is the longest rest after which the pace is asked for again, as it
 	// may have been changed.
 	paceAsk = 100 * time.Millisecond
@@ -26,7 +30,8 @@ const (
 // goroutine.
 type pacer struct {
 	pace  func() Pace
-	rated bool // the bytes per second hold, too: nobody waits for the work
+	rated bool    // the bytes per second hold, too: nobody waits for the work
+	least float64 // share that it takes at least, in percent: see resyncPercent
 	clock pacerClock
 	until time.Time // end of the slice
 	steps int
@@ -52,6 +57,7 @@ func (p *pacer) ask() Pace {
 	if !p.rated {
 		pace.BytesPerSecond = 0
 	}
+	pace.Percent = max(pace.Percent, p.least)
 	return pace
 }
 

@@ -315,6 +315,7 @@ func (s *Store) rebase(ctx context.Context, h aof.History, m aof.Mark, snap *col
 		return fmt.Errorf("resync: %w", err)
 	}
 	pace := s.newPacer()
+	pace.least = resyncPercent
 	if _, err = s.writeItems(ctx, base, snap, m.Time, pace); err == nil {
 		err = s.verifyBase(ctx, base, m, pace)
 	}

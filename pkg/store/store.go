@@ -28,7 +28,7 @@ type Options struct {
 	// Pace is how fast a compaction, and the like of it, may go now. It is asked
 	// thousands of times a second. nil: always CompactCPU.
 	Pace func() Pace
-	// CompactCPU is the share of one processor, in percent. Default 25.
+	// CompactCPU is the share of one processor, in percent. Default 12.
 	CompactCPU int
 	// Progress hears of the replay: bytes done and in all.
 	Progress func(done, total int64)
@@ -44,7 +44,7 @@ func (o *Options) EnsureDefaults() {
 		o.ReadSlice = 500 * time.Microsecond
 	}
 	if o.CompactCPU == 0 {
-		o.CompactCPU = 25
+		o.CompactCPU = 12
 	}
 	if o.Pace == nil {
 		fixed := Pace{Percent: float64(o.CompactCPU)}
