@@ -118,7 +118,8 @@ func (s *stream) serve(ctx context.Context, cancel context.CancelCauseFunc, r io
 	granted(p.kind())
 
 	var beside sync.WaitGroup
-	beside.Go(func() { cancel(s.readAcks(ctx, r, p.snap != nil, &beside)) })
+	ranges := p.snap != nil // send changes the plan
+	beside.Go(func() { cancel(s.readAcks(ctx, r, ranges, &beside)) })
 	beside.Go(func() { cancel(s.speak(ctx, p.tail.Held)) })
 	err = s.send(ctx, p)
 	cancel(err) // what ended ctx first stays its cause

@@ -323,7 +323,8 @@ func (l *lineage) halfway() error {
 	if at, _ := l.pod.Store.Position(); at != (aof.Position{}) {
 		return fmt.Errorf("halfway there is a position, %v", at)
 	}
-	l.begin(l.past[l.now].chain+1, nil)
+	// Another state, but what the log was a part of is remembered.
+	l.begin(l.past[l.now].chain+1, l.pod.Log.Next(l.at().Epoch).Forks)
 	at, digest := l.at().Offset, aof.Digest(l.pod.Store.Snapshot().Digest())
 	l.past[len(l.past)-1].moments[at] = moment{l.pod.State(), digest}
 	if err := l.pod.Store.BeginEpoch(bg); err != nil {

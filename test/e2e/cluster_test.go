@@ -107,8 +107,8 @@ func TestCompactWait(t *testing.T) {
 		t.Errorf("%v\n%s", err, text)
 	}
 	g.signal(syscall.SIGSTOP)
-	text, err = exec.Command(binary, "compact", "--wait", "--timeout", "500ms", l.addr).CombinedOutput()
-	if err == nil || !strings.Contains(string(text), "1 of 3 pods have not compacted") {
+	text, err = exec.Command(binary, "compact", "--wait", "--timeout", "3s", l.addr).CombinedOutput()
+	if err == nil || !strings.Contains(string(text), "pods have not compacted") || !strings.Contains(string(text), g.addr) {
 		t.Errorf("with a follower that stands still: %v\n%s", err, text)
 	}
 	g.signal(syscall.SIGCONT)

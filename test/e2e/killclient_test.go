@@ -52,7 +52,9 @@ func (c *killClient) write(ctx context.Context, rdb *redis.Client, acked func(in
 		}
 		cmds, err := p.Exec(context.Background())
 		n := 0
-		for n < len(cmds) && cmds[n].Err() == nil {
+		// A pipeline that got no connection has no errors at its commands.
+		answered := func(c redis.Cmder) bool { cmd, ok := c.(*redis.Cmd); return ok && cmd.Err() == nil && cmd.Val() != nil }
+		for n < len(cmds) && answered(cmds[n]) {
 			n++
 		}
 		c.acked += n
