@@ -3,6 +3,7 @@
 // how far it is, and begins again when the connection is lost.
 //
 //	options.go   what it is told, and what it needs: Store
+//	attempts.go  what followers of every protocol do alike: try again, tell
 //	follower.go  the loop around connections, Status, Ready
 //	connect.go   dial, AUTH, REPLICATE, the answer
 //	stream.go    base, batches, heartbeats, acknowledgements

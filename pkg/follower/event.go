@@ -2,7 +2,6 @@ package follower
 
 import (
 	"context"
-	"log/slog"
 	"time"
 )
 
@@ -37,29 +36,5 @@ type Event struct {
 func (f *Follower) emit(ctx context.Context, e Event) {
 	pos, _ := f.opt.Store.Position()
 	e.At, e.Leader, e.Epoch, e.Offset = f.opt.Now(), f.opt.Leader, pos.Epoch, pos.Offset
-	level := slog.LevelInfo
-	switch {
-	case e.Kind == EventDiverged:
-		level = slog.LevelError
-	case e.Kind == EventLost && e.Err.Error() == f.lastLost:
-		level = slog.LevelDebug // the same again: one line in the log is enough
-	case e.Kind == EventLost:
-		level = slog.LevelWarn
-		f.lastLost = e.Err.Error()
-	}
-	if e.Kind != EventLost {
-		f.lastLost = ""
-	}
-	attrs := []any{"leader", e.Leader, "epoch", e.Epoch, "offset", e.Offset}
-	if e.Bytes > 0 {
-		attrs = append(attrs, "bytes", e.Bytes)
-	}
-	if e.Kind == EventRanges || e.Kind == EventRangesDone {
-		attrs = append(attrs, "objects", e.Objects)
-	}
-	if e.Err != nil {
-		attrs = append(attrs, "error", e.Err)
-	}
-	f.opt.Logger.Log(ctx, level, "replication: "+string(e.Kind), attrs...)
-	f.opt.OnEvent(e)
+	f.tell.Tell(ctx, e, "leader", e.Leader, "epoch", e.Epoch, "offset", e.Offset)
 }

@@ -2,7 +2,6 @@ package follower
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -22,9 +21,9 @@ type Follower struct {
 	l  *live // the stream under way; nil: none
 
 	// What follows belongs to Run.
-	needFull bool   // our state is known to be wrong: do not continue from it
-	noRanges bool   // a range resync did not mend it
-	lastLost string // the error that was logged last
+	needFull bool // our state is known to be wrong: do not continue from it
+	noRanges bool // a range resync did not mend it
+	tell     Teller
 }
 
 // New returns a follower that knows where the store is but has not begun.
@@ -33,7 +32,10 @@ func New(opt Options) (*Follower, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	f := &Follower{opt: opt, p: replication.NewProgress(opt.HeartbeatInterval)}
+	f := &Follower{
+		opt: opt, p: replication.NewProgress(opt.HeartbeatInterval),
+		tell: Teller{Name: "replication", Logger: opt.Logger, OnEvent: opt.OnEvent},
+	}
 	pos, _ := opt.Store.Position()
 	f.p.At(pos)
 	f.p.Connecting(opt.Leader)
@@ -43,9 +45,7 @@ func New(opt Options) (*Follower, error) {
 // Run follows until ctx ends and returns its error. Whatever goes wrong before
 // that is in Status and leads to another attempt.
 func (f *Follower) Run(ctx context.Context) error {
-	wait := f.opt.BackoffMin
-	for {
-		began := time.Now()
+	err := Attempts(ctx, f.opt.BackoffMin, f.opt.BackoffMax, func() error {
 		err := f.session(ctx)
 		if ctx.Err() != nil {
 			f.progress(func(p *replication.Progress) { p.Lost(ctx.Err(), f.opt.Now()) })
@@ -53,29 +53,12 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 		f.progress(func(p *replication.Progress) { p.Lost(err, f.opt.Now()) })
 		f.emit(ctx, Event{Kind: EventLost, Err: err})
-		// A connection that lasted is no sign that the next attempt will fail. One
-		// that did not, however far it got, must not make resyncs follow each other
-		// without a pause.
-		if time.Since(began) > f.opt.BackoffMax {
-			wait = f.opt.BackoffMin
-		}
-		if err := sleep(ctx, wait-rand.N(wait/2+1)); err != nil {
-			return err
-		}
-		wait = min(2*wait, f.opt.BackoffMax)
-	}
-}
-
-// sleep waits for d or for the end of ctx, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
 		return nil
-	case <-ctx.Done():
+	})
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	return err
 }
 
 // Status returns what is known now.

@@ -3,8 +3,6 @@ package stock
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -36,11 +34,11 @@ type Follower struct {
 	p  *replication.Progress
 
 	// What follows belongs to Run.
-	tail     *tile38.Tail // nil: there is nothing to go on from
-	expect   expectation
-	own      bool   // the log has an epoch of its own
-	level    bool   // it has been level with this leader
-	lastLost string // the error that was logged last
+	tail   *tile38.Tail // nil: there is nothing to go on from
+	expect expectation
+	own    bool // the log has an epoch of its own
+	level  bool // it has been level with this leader
+	tell   follower.Teller
 }
 
 // New returns a follower that has not begun.
@@ -49,7 +47,10 @@ func New(opt Options) (*Follower, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	f := &Follower{opt: opt, p: replication.NewProgress(opt.PollInterval)}
+	f := &Follower{
+		opt: opt, p: replication.NewProgress(opt.PollInterval),
+		tell: follower.Teller{Name: "replication from Tile38", Logger: opt.Logger, OnEvent: opt.OnEvent},
+	}
 	f.p.Connecting(opt.Leader)
 	return f, nil
 }
@@ -58,9 +59,7 @@ func New(opt Options) (*Follower, error) {
 // Evenkeel: ErrEvenkeel. Whatever else goes wrong is in Status and leads to
 // another attempt.
 func (f *Follower) Run(ctx context.Context) error {
-	wait := f.opt.BackoffMin
-	for {
-		began := time.Now()
+	return follower.Attempts(ctx, f.opt.BackoffMin, f.opt.BackoffMax, func() error {
 		err := f.session(ctx)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -70,26 +69,8 @@ func (f *Follower) Run(ctx context.Context) error {
 			return err
 		}
 		f.emit(ctx, follower.Event{Kind: follower.EventLost, Err: err})
-		if time.Since(began) > f.opt.BackoffMax {
-			wait = f.opt.BackoffMin
-		}
-		if err := sleep(ctx, wait-rand.N(wait/2+1)); err != nil {
-			return err
-		}
-		wait = min(2*wait, f.opt.BackoffMax)
-	}
-}
-
-// sleep waits for d or for the end of ctx, whose cause it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	})
 }
 
 // Status returns what is known now. Offsets are positions in the leader's file.
@@ -129,26 +110,5 @@ func mark(pos int64, at time.Time) aof.Mark { return aof.Mark{Offset: pos, Time:
 // emit fills e in and tells it.
 func (f *Follower) emit(ctx context.Context, e follower.Event, attrs ...any) {
 	e.At, e.Leader, e.Offset = f.opt.Now(), f.opt.Leader, f.Status().Offset
-	level := slog.LevelInfo
-	switch {
-	case e.Kind == follower.EventDiverged:
-		level = slog.LevelError
-	case e.Kind == follower.EventLost && e.Err.Error() == f.lastLost:
-		level = slog.LevelDebug // the same again: one line in the log is enough
-	case e.Kind == follower.EventLost:
-		level = slog.LevelWarn
-		f.lastLost = e.Err.Error()
-	}
-	if e.Kind != follower.EventLost {
-		f.lastLost = ""
-	}
-	attrs = append([]any{"leader", e.Leader, "offset", e.Offset}, attrs...)
-	if e.Bytes > 0 {
-		attrs = append(attrs, "bytes", e.Bytes)
-	}
-	if e.Err != nil {
-		attrs = append(attrs, "error", e.Err)
-	}
-	f.opt.Logger.Log(ctx, level, "replication from Tile38: "+string(e.Kind), attrs...)
-	f.opt.OnEvent(e)
+	f.tell.Tell(ctx, e, append([]any{"leader", e.Leader, "offset", e.Offset}, attrs...)...)
 }
