@@ -26,11 +26,16 @@ func TestMain(m *testing.M) {
 
 // TestEveryOperation crashes at each operation on the disk.
 func TestEveryOperation(t *testing.T) {
+	everyLife(t, everyOperation) // with a plain file to adopt and small segments, and without
+}
+
+// everyLife runs a test with each policy and two seeds, side by side.
+func everyLife(t *testing.T, run func(t *testing.T, policy aof.FsyncPolicy, seed uint64)) {
 	for _, policy := range []aof.FsyncPolicy{aof.FsyncAlways, aof.FsyncEverySecond, aof.FsyncNo} {
-		for _, seed := range []uint64{1, 2} { // with a plain file to adopt and small segments, and without
+		for _, seed := range []uint64{1, 2} {
 			t.Run(fmt.Sprintf("%v/%d", policy, seed), func(t *testing.T) {
 				t.Parallel()
-				everyOperation(t, policy, seed)
+				run(t, policy, seed)
 			})
 		}
 	}

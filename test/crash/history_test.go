@@ -337,14 +337,7 @@ func (l *lineage) halfway() error {
 // TestEveryOperationOfHistories crashes at each operation on the disk in
 // promotions, in joining epochs and in resyncs.
 func TestEveryOperationOfHistories(t *testing.T) {
-	for _, policy := range []aof.FsyncPolicy{aof.FsyncAlways, aof.FsyncEverySecond, aof.FsyncNo} {
-		for _, seed := range []uint64{1, 2} { // with large segments and with small ones
-			t.Run(fmt.Sprintf("%v/%d", policy, seed), func(t *testing.T) {
-				t.Parallel()
-				everyHistory(t, policy, seed)
-			})
-		}
-	}
+	everyLife(t, everyHistory) // with large segments and with small ones
 }
 
 func everyHistory(t *testing.T, policy aof.FsyncPolicy, seed uint64) {
