@@ -28,6 +28,9 @@ const (
 	OpSyncDir  Op = "syncdir"
 )
 
+// ErrDead is what a disk says after DieAt.
+var ErrDead = fmt.Errorf("the process is dead: %w", syscall.EIO)
+
 // FS is a filesystem with faults. Without any it only counts.
 type FS struct {
 	fsx.FS
@@ -67,12 +70,12 @@ func (f *FS) FailOp(op Op, err error) {
 }
 
 // DieAt lets the nth changing operation from now, counted from 0, and every later
-// one fail: to the disk that looks like the end of the process.
+// one fail with ErrDead: to the disk that looks like the end of the process.
 func (f *FS) DieAt(n int) {
 	at := f.Ops() + n
 	f.FailWith(func(i int, op Op, path string) error {
 		if i > at {
-			return fmt.Errorf("%s %s: the process is dead: %w", op, path, syscall.EIO)
+			return fmt.Errorf("%s %s: %w", op, path, ErrDead)
 		}
 		return nil
 	})
