@@ -51,6 +51,7 @@ func run(args []string, w io.Writer) error {
 			total.fail(w, "conformance: %v", err)
 		}
 	}
+	total.again(w)
 	fmt.Fprintf(w, "%d passed, %d failed\n", total.passed, total.failed)
 	switch {
 	case total.failed > 0:
@@ -70,10 +71,54 @@ func withFile(name string, use func(io.Reader) error) error {
 	return use(f)
 }
 
-// count adds up results.
-type count struct{ passed, failed int }
+// sum adds up results.
+type sum struct{ passed, failed int }
+
+// count is the sum of the whole run.
+type count struct {
+	sum
+	failures []string // how each one begins
+}
 
 func (c *count) fail(w io.Writer, format string, args ...any) {
 	c.failed++
-	fmt.Fprintf(w, "FAIL "+format+"\n", args...)
+	why := fmt.Sprintf(format, args...)
+	fmt.Fprintf(w, "FAIL %s\n", why)
+	c.failures = append(c.failures, beginning(why))
+}
+
+// again says at the end how the failures began: who sees only the last lines of a
+// log must be able to tell what went wrong.
+func (c *count) again(w io.Writer) {
+	for i, f := range c.failures {
+		if i == maxAgain {
+			fmt.Fprintf(w, "and %d more\n", len(c.failures)-i)
+			return
+		}
+		fmt.Fprintf(w, "FAILED %s\n", f)
+	}
+}
+
+// What is said again of a failure, and of how many.
+const (
+	againLines = 4
+	againWidth = 300 // bytes of a line
+	maxAgain   = 10
+)
+
+// beginning is the first lines of a failure, without those that only say that a
+// test runs.
+func beginning(why string) string {
+	var lines []string
+	for line := range strings.Lines(why) {
+		line = strings.TrimRight(line, "\n")
+		if line == "" || strings.HasPrefix(line, "=== ") {
+			continue
+		}
+		lines = append(lines, line[:min(len(line), againWidth)])
+		if len(lines) == againLines {
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
 }

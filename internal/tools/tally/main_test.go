@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +96,31 @@ func TestTally(t *testing.T) {
 				t.Errorf("want %q at the end and %q somewhere:\n%s", tt.last, tt.says, &out)
 			}
 		})
+	}
+}
+
+// TestAgain: a failure with much output is said once more, cut, before the last line.
+func TestAgain(t *testing.T) {
+	event := func(action, output string) string {
+		line, err := json.Marshal(map[string]string{"Action": action, "Package": "m/a", "Test": "TestX", "Output": output})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(line) + "\n"
+	}
+	in := event("output", "=== RUN   TestX\n") + event("output", "x_test.go:1: wrong"+strings.Repeat("!", 1000)+"\n")
+	for i := range 100 {
+		in += event("output", fmt.Sprintf("step %d\n", i))
+	}
+	in += event("fail", "") + `{"Action":"fail","Package":"m/a"}`
+	var out strings.Builder
+	if err := run([]string{"-go-test", write(t, "input", in)}, &out); err == nil {
+		t.Error("no error")
+	}
+	_, end, _ := strings.Cut(out.String(), "FAILED m/a TestX\n")
+	want := "x_test.go:1: wrong" + strings.Repeat("!", againWidth-18) + "\nstep 0\nstep 1\n0 passed, 1 failed\n"
+	if end != want {
+		t.Errorf("at the end %q, want %q", end, want)
 	}
 }
 
