@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"evenkeel/pkg/aof"
@@ -29,6 +30,7 @@ type link struct {
 	timeout time.Duration // for one read
 	writing sync.Mutex    // held while something whole is written
 	r       *bufio.Reader // on the link itself, so that reads are timed and counted
+	cut     atomic.Bool   // a read or a write failed
 }
 
 // connect dials, authenticates and asks. The connection is closed when it fails.
@@ -153,6 +155,9 @@ func (l *link) Read(p []byte) (int, error) {
 	}
 	n, err := l.conn.Read(p)
 	l.f.progress(func(p *replication.Progress) { p.Received(int64(n)) })
+	if err != nil {
+		l.cut.Store(true)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, fmt.Errorf("%w: nothing for %s", ErrStalled, l.timeout)
 	}
@@ -167,6 +172,7 @@ func (l *link) write(b []byte) error {
 		return fmt.Errorf("write: %w", err)
 	}
 	if _, err := l.conn.Write(b); err != nil {
+		l.cut.Store(true)
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

@@ -22,8 +22,10 @@ type Follower struct {
 
 	// What follows belongs to Run.
 	needFull bool // our state is known to be wrong: do not continue from it
-	noRanges bool // a range resync did not mend it
+	noRanges bool // range resyncs do not mend it
 	tell     Teller
+
+	rangesFailed int // range resyncs in a row, not by a cut
 }
 
 // New returns a follower that knows where the store is but has not begun.

@@ -43,6 +43,10 @@ type Resync interface {
 	Close()
 }
 
+// maxRangeTries is how many range resyncs in a row may fail, other than by a cut,
+// before the whole state is asked for: what fails each time must not be tried for ever.
+const maxRangeTries = 3
+
 // window is what the leader has named and we have not replaced yet.
 type window struct {
 	ranges []replication.Range
@@ -68,6 +72,11 @@ func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer
 	defer r.Close()
 	changed, err := f.exchange(ctx, l, r)
 	if err != nil {
+		// A cut says nothing about the ranges, and the next attempt goes on where this one was.
+		if ctx.Err() == nil && !l.cut.Load() {
+			f.rangesFailed++
+			f.noRanges = f.rangesFailed >= maxRangeTries
+		}
 		return err
 	}
 	if err := r.Finish(ctx); err != nil {
@@ -75,7 +84,7 @@ func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer
 		f.noRanges = true
 		return err
 	}
-	f.needFull = false
+	f.needFull, f.rangesFailed = false, 0
 	f.progress(func(p *replication.Progress) { p.Installed(a.Epoch, a.Start) })
 	f.emit(ctx, Event{Kind: EventRangesDone, Objects: changed})
 	return l.write(replication.AppendMessage(nil, replication.MsgResynced))

@@ -89,7 +89,7 @@ func (f *Follower) takeBase(ctx context.Context, l *link, a replication.Answer) 
 		return fmt.Errorf("%w: the store is at %s %d after a base of %s %d",
 			replication.ErrProtocol, pos.Epoch, pos.Offset, want.Epoch, want.Offset)
 	}
-	f.needFull, f.noRanges = false, false
+	f.needFull, f.noRanges, f.rangesFailed = false, false, 0
 	f.progress(func(p *replication.Progress) { p.Installed(a.Epoch, a.Start) })
 	f.emit(ctx, Event{Kind: EventFullDone, Bytes: a.Size})
 	return nil

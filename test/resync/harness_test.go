@@ -17,6 +17,7 @@ import (
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/follower"
 	"evenkeel/pkg/leader"
+	"evenkeel/pkg/replication"
 	"evenkeel/pkg/replication/reptest"
 	"evenkeel/pkg/store"
 )
@@ -39,6 +40,8 @@ type pod struct {
 
 	compactErr error      // what its compactions for the leader end with
 	lie        aof.Digest // what is added to the digest that it reports of them
+
+	replaceErr error // of its range resyncs
 
 	fol    *follower.Follower
 	net    reptest.Network
@@ -100,7 +103,10 @@ func (p *pod) unserve() {
 }
 
 // replica is the store as a follower sees it.
-type replica struct{ *store.Store }
+type replica struct {
+	*store.Store
+	replaceErr error // what every range that is replaced ends with
+}
 
 func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 	err := r.Store.ApplyBatch(ctx, b)
@@ -111,8 +117,20 @@ func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 }
 
 func (r replica) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (follower.Resync, error) {
-	return r.Store.BeginResync(ctx, h, m, lost)
+	res, err := r.Store.BeginResync(ctx, h, m, lost)
+	if err != nil || r.replaceErr == nil {
+		return res, err
+	}
+	return stuck{res, r.replaceErr}, nil
 }
+
+// stuck is a resync that can replace nothing.
+type stuck struct {
+	follower.Resync
+	err error
+}
+
+func (s stuck) Replace(replication.Range, []uint64, [][]string) (int, error) { return 0, s.err }
 
 // follow lets the pod follow another one.
 func (p *pod) follow(leader *pod) {
@@ -121,7 +139,7 @@ func (p *pod) follow(leader *pod) {
 	p.net.Resolve = func() string { return leader.server.Addr }
 	var err error
 	p.fol, err = follower.New(follower.Options{
-		Leader: "leader:9851", Store: replica{p.Store}, Ranges: replica{p.Store}, Dial: p.net.Dial,
+		Leader: "leader:9851", Store: replica{p.Store, nil}, Ranges: replica{p.Store, p.replaceErr}, Dial: p.net.Dial,
 		Synced: p.log.Synced, Sync: p.log.Sync, Compact: p.compactFor,
 		AckInterval: 10 * time.Millisecond, ReadTimeout: 20 * time.Second,
 		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,

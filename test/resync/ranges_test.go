@@ -1,6 +1,7 @@
 package resync
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -99,6 +100,15 @@ func TestRangesWhileWritten(t *testing.T) {
 	<-done
 	f.converge(l)
 	f.resyncs(0, 1, 0)
+}
+
+// TestRangesStuck: what fails each time is not tried for ever.
+func TestRangesStuck(t *testing.T) {
+	l, f := apart(t, func(l *pod) { l.fill("fleet", 0, 3000) }, func(l *pod) { l.write("SET fleet truck0000500 POINT 1 1") })
+	f.replaceErr = errors.New("stuck")
+	f.follow(l)
+	f.converge(l)
+	f.resyncs(0, 3, 1)
 }
 
 // TestRangesCut: wherever the connection is cut, the follower is not ready, and
