@@ -4,6 +4,7 @@ GO         ?= go
 BIN        := bin
 GROUPS     ?= keys search fences scripting expiry server transports
 FUZZTIME   ?= 10s
+SIMTIME    ?= 30s
 BENCHFLAGS ?=
 # v2.12.2 is built from source, so that it knows the Go version in use: about
 # three minutes, once.
@@ -11,7 +12,7 @@ GOLANGCI_VERSION := v2.12.2
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: help build test race vet fmt lint tools conformance bench fuzz ci clean
+.PHONY: help build test race vet fmt lint tools conformance bench simulation fuzz ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -46,6 +47,10 @@ conformance: build ## replay recorded conversations: GROUPS="keys search", CONFO
 bench: build ## measure, beside TILE38_SERVER=path when given; FENCES=1: fences; BENCHFLAGS="--points 20000"
 	$(GO) build -o $(BIN)/bench ./cmd/bench
 	$(BIN)/bench --sidecar $(BIN)/sidecar $(if $(TILE38_SERVER),--tile38 $(TILE38_SERVER)) $(if $(FENCES),--fences) $(BENCHFLAGS)
+
+simulation: ## seeds of the simulation for two times SIMTIME=30s, and 2000 of the metamorphic test
+	@$(GO) test -v -count=1 $(SIMFLAGS) ./test/simulation -simulation.time $(SIMTIME)
+	@$(GO) test -v -count=1 $(SIMFLAGS) ./test/metamorphic -metamorphic.seeds 2000
 
 fuzz: ## run every fuzz target for FUZZTIME=10s
 	@set -e; for dir in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \

@@ -23,11 +23,11 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 // run counts and writes the report; the error says why the run is bad.
 func run(args []string, w io.Writer) error {
-	var steps list
+	var steps, goTests list
 	fs := flag.NewFlagSet("tally", flag.ContinueOnError)
-	goTest := fs.String("go-test", "", "`file` with the output of go test -json")
 	wire := fs.String("conformance", "", "`file` with the output of check.py -v")
 	later := fs.String("later", "", "`file` with the scenarios that cannot pass yet")
+	fs.Var(&goTests, "go-test", "`file` with the output of go test -json; may be given several times")
 	fs.Var(&steps, "step", "`name=ok` or name=failed; may be given several times")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -41,8 +41,8 @@ func run(args []string, w io.Writer) error {
 		}
 		total.fail(w, "step %s: %s", name, how)
 	}
-	if *goTest != "" {
-		if err := withFile(*goTest, func(r io.Reader) error { return countGoTest(r, w, &total) }); err != nil {
+	for _, file := range goTests {
+		if err := withFile(file, func(r io.Reader) error { return countGoTest(r, w, &total) }); err != nil {
 			total.fail(w, "go test: %v", err)
 		}
 	}
