@@ -25,13 +25,15 @@ func (b *bench) latencies(ctx context.Context, s *server) (err error) {
 	if err := f.until(ctx, func() bool { return f.levelWith(ctx, s) }); err != nil {
 		return fmt.Errorf("follower: %w", err)
 	}
-	if err := b.quiet(ctx, s, s, "leader"); err != nil {
+	leads, err := b.quiet(ctx, s, s, "leader")
+	if err != nil {
 		return err
 	}
 	// A follower of Tile38 has its log rewritten by a leader that compacts.
 	own := s.kind == sidecar
+	var follows time.Duration
 	if own {
-		if err := b.quiet(ctx, s, f, "follower"); err != nil {
+		if follows, err = b.quiet(ctx, s, f, "follower"); err != nil {
 			return err
 		}
 	}
@@ -45,10 +47,10 @@ func (b *bench) latencies(ctx context.Context, s *server) (err error) {
 	for _, st := range streams {
 		go func() { ended <- st.run(sending, b.o) }()
 	}
-	lead, err := b.around(ctx, s, f)
+	lead, err := b.around(ctx, s, f, leads)
 	var follow around
 	if err == nil && own {
-		follow, err = b.around(ctx, f, f)
+		follow, err = b.around(ctx, f, f, follows)
 	}
 	stop()
 	for range streams {
@@ -71,20 +73,25 @@ func (b *bench) latencies(ctx context.Context, s *server) (err error) {
 }
 
 // quiet measures the memory of a compaction of which, leader or follower, while
-// nobody sends anything.
-func (b *bench) quiet(ctx context.Context, s, which *server, name string) error {
+// nobody sends anything, and tells how long it took.
+func (b *bench) quiet(ctx context.Context, s, which *server, name string) (took time.Duration, err error) {
 	// What was loaded is still on its way to the disk and in the collectors of
 	// both servers; that is no part of any phase.
 	syscall.Sync()
 	if err := sleep(ctx, b.o.phase/2); err != nil {
-		return err
+		return 0, err
 	}
-	m, err := watch(which, func() error { return sleep(ctx, b.o.phase/5) }, func() error { return compact(ctx, which) })
-	if err != nil {
+	m, err := watch(which, func() error { return sleep(ctx, b.o.phase/5) }, func() error {
+		began := time.Now()
+		err := compact(ctx, which)
+		took = time.Since(began)
 		return err
+	})
+	if err != nil {
+		return 0, err
 	}
 	b.reportMemory(s, which, name+", quiet", m, 0)
-	return sleep(ctx, b.o.phase/5)
+	return took, sleep(ctx, b.o.phase/5)
 }
 
 // around is what was measured around a compaction: when the phases began, the
@@ -96,10 +103,11 @@ type around struct {
 	readBefore, readDuring                    float64
 }
 
-// around waits through the phases and compacts in the middle. During goes on for
-// a third of a phase after the compaction's end, because what a compaction does
-// to followers may begin when it is over.
-func (b *bench) around(ctx context.Context, who, follower *server) (at around, err error) {
+// around waits through the phases and compacts in the middle. Before is at least
+// as long as a compaction is expected to take: in a short time the collector's
+// highest memory may not be met. During goes on for a third of a phase after the
+// compaction's end, because what it does to followers may begin when it is over.
+func (b *bench) around(ctx context.Context, who, follower *server, expected time.Duration) (at around, err error) {
 	if err := sleep(ctx, b.o.phase/5); err != nil { // let the streams come up to speed
 		return at, err
 	}
@@ -107,7 +115,7 @@ func (b *bench) around(ctx context.Context, who, follower *server) (at around, e
 	before := func() (err error) {
 		at.before = time.Now()
 		if read[0], err = follower.received(); err == nil {
-			err = sleep(ctx, b.o.phase)
+			err = sleep(ctx, max(b.o.phase, expected))
 		}
 		if err == nil {
 			read[1], err = follower.received()
