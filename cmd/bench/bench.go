@@ -13,6 +13,7 @@ type bench struct {
 	say     *progress
 	servers []*server
 	report  *report
+	host    *host // while latencies are measured
 }
 
 // stage measures one server.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,10 +88,41 @@ func TestDisturbedBefore(t *testing.T) {
 		second := func(n int64) time.Time { return time.Unix(n, 0) }
 		st.samples = []sample{{second(1), before}, {second(2), 5 * time.Millisecond}, {second(4), 10 * time.Millisecond}}
 		at := around{before: second(1), compaction: second(2), compacted: second(3), after: second(4), end: second(5)}
-		(&bench{o: small, report: r}).reportStream(&server{name: "sidecar"}, st, "leader GET", at)
+		(&bench{o: small, report: r, host: &host{}}).reportStream(&server{name: "sidecar"}, st, "leader GET", at)
 		last := r.Rows[len(r.Rows)-1]
 		if last.Name != "p99 leader GET, during/before" || (last.Met != nil) != want {
 			t.Errorf("%v before, 10 ms after: %+v, want a verdict: %v", before, last, want)
 		}
+	}
+}
+
+// TestStolen: the share of a time is that between two looks.
+func TestStolen(t *testing.T) {
+	now, err := readStolen()
+	if err != nil || now.all <= 0 || now.steal < 0 || now.steal > now.all {
+		t.Errorf("%+v, %v", now, err)
+	}
+	later := stolen{all: now.all + 400, steal: now.steal + 8}
+	if got := later.since(now); got != 2 {
+		t.Errorf("%v %% of 400 ticks with 8 stolen", got)
+	}
+	if got := now.since(now); got != 0 {
+		t.Errorf("%v %% of no time", got)
+	}
+}
+
+// TestAway: requests of a time when the machine was not ours do not count.
+func TestAway(t *testing.T) {
+	began := time.Now()
+	at := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
+	samples := []sample{{at(0.5), 1}, {at(1.5), 2}, {at(2.1), 3}, {at(3.5), 4}}
+	h := &host{}
+	h.took(span{at(1), at(2.3)})
+	got, part := h.left(samples)
+	if !slices.Equal(got, []time.Duration{1, 4}) || part != 0.5 {
+		t.Errorf("left %v, part %v", got, part)
+	}
+	if got, part := h.left(nil); got != nil || part != 0 {
+		t.Errorf("of nothing %v, part %v", got, part)
 	}
 }

@@ -31,6 +31,14 @@ type stream struct {
 	samples []sample
 }
 
+// who says whom it asks: the leader, or its follower.
+func (s *stream) who(leader *server) string {
+	if s.addr == leader.addr {
+		return "leader"
+	}
+	return "follower"
+}
+
 // run returns when all replies are there, or with the first error.
 func (s *stream) run(ctx context.Context, o options) error {
 	lanes := make([]*lane, openConns)
@@ -124,14 +132,14 @@ func (s *stream) send(ctx context.Context, lanes []*lane, o options) error {
 	}
 }
 
-// between are the latencies of requests meant for from..to.
-func (s *stream) between(from, to time.Time) []time.Duration {
+// between are the requests meant for from..to.
+func (s *stream) between(from, to time.Time) []sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []time.Duration
+	var all []sample
 	for _, x := range s.samples {
 		if !x.at.Before(from) && x.at.Before(to) {
-			all = append(all, x.latency)
+			all = append(all, x)
 		}
 	}
 	return all
