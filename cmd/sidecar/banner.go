@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// banner tells a person where everything is and what to try.
-func banner(w io.Writer, s *sidecar) {
+func (s *embedded) banner(w io.Writer) {
 	var b strings.Builder
 	role := "leader"
 	if s.cfg.follow != "" {

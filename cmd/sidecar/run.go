@@ -46,28 +46,32 @@ func run(ctx context.Context, c *config, out, errOut io.Writer) (err error) {
 	// From here on the work goes on until we end it, whatever happens to ctx.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
-	s := &sidecar{cfg: c, logger: logger, listeners: ls}
-	if err := s.startHTTP(); err != nil {
-		return err
-	}
+	s := &shell{cfg: c, logger: logger, listeners: ls, failed: make(chan error, maxParts)}
+	service := newService(s)
+	s.startHTTP(service)
 	defer s.stopHTTP()
-	if err := s.load(ctx, errOut); err != nil {
+	defer func() { err = errors.Join(err, service.close()) }()
+	if err := service.load(ctx, errOut); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.closeLog()) }()
-	defer func() { err = errors.Join(err, s.stopHooks()) }()
-	if err := s.assemble(); err != nil {
+	if err := service.assemble(); err != nil {
 		return err
 	}
-	failed := s.serve(work)
-	banner(out, s)
+	service.serve(work)
+	s.gate.open()
+	service.banner(out)
 	select {
 	case <-ctx.Done():
 		logger.Info("shutting down", "bound", c.drainTimeout)
-	case err = <-failed:
+	case err = <-s.failed:
 		logger.Error("a part has failed; shutting down", "err", err)
 	}
-	return errors.Join(err, s.shutdown(stopWork))
+	return errors.Join(err, service.shutdown(stopWork))
+}
+
+// newService returns the engine that the flags ask for.
+func newService(s *shell) service {
+	return &embedded{shell: s}
 }
 
 func newLogger(c *config, w io.Writer) *slog.Logger {
@@ -142,46 +146,6 @@ func splitHostPort(addr string) (host string, port int, err error) {
 		return "", 0, fmt.Errorf("%q: want a host and a port from 1 to 65535", addr)
 	}
 	return host, int(n), nil
-}
-
-// serve starts every part that runs; an error of one arrives in the channel.
-func (s *sidecar) serve(ctx context.Context) <-chan error {
-	failed := make(chan error, 4)
-	part := func(name string, f func() error) {
-		s.parts.Go(func() {
-			if err := f(); err != nil && !errors.Is(err, context.Canceled) {
-				failed <- fmt.Errorf("%s: %w", name, err)
-			}
-		})
-	}
-	part("compactor", func() error { return s.compactor.Run(ctx) })
-	part("node", func() error { s.node.Run(ctx); return nil })
-	part("clients", func() error { return s.proxy.Serve(ctx, s.listeners.clients()...) })
-	s.gate.open()
-	return failed
-}
-
-// shutdown ends the parts in the order in which they depend on each other:
-// first nobody is sent here any more, then commands under way are answered,
-// then the parts stop, then the log is synced.
-func (s *sidecar) shutdown(stopWork context.CancelFunc) error {
-	s.gate.close("shutting down")
-	s.node.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
-	defer cancel()
-	if err := s.proxy.Shutdown(ctx); err != nil {
-		// Clients that did not go away in time. What they were promised is kept.
-		s.logger.Warn("clients were cut off", "after", s.cfg.drainTimeout, "err", err)
-	}
-	err := s.leader.Close()
-	stopWork()
-	s.parts.Wait()
-	return err // run closes the queue of hooks and the log
-}
-
-// closeLog syncs and closes the log, once.
-func (s *sidecar) closeLog() error {
-	return s.logClosed()
 }
 
 // loadProgress shows a person how far the load is; a program reads /readyz.

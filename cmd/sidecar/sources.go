@@ -14,7 +14,7 @@ import (
 )
 
 // makeMetrics shows what the parts report.
-func (s *sidecar) makeMetrics() error {
+func (s *embedded) makeMetrics() error {
 	m, err := metrics.New(metrics.Options{
 		Sources: metrics.Sources{
 			Ready:       func() bool { ok, _ := s.gate.Ready(); return ok },
@@ -43,7 +43,7 @@ func (s *sidecar) makeMetrics() error {
 	return nil
 }
 
-func (s *sidecar) logSource() metrics.Log {
+func (s *embedded) logSource() metrics.Log {
 	st := s.log.Stats()
 	free, err := fsx.OS{}.FreeSpace(s.cfg.dataDir)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *sidecar) logSource() metrics.Log {
 	return out
 }
 
-func (s *sidecar) replicationSource() metrics.Replication {
+func (s *embedded) replicationSource() metrics.Replication {
 	lead := s.leader.Stats()
 	r := metrics.Replication{Leading: metrics.Leading{Followers: lead.Followers, Sent: uint64(lead.BytesSent)}}
 	for _, f := range s.leader.Followers() {
@@ -82,7 +82,7 @@ func (s *sidecar) replicationSource() metrics.Replication {
 	return r
 }
 
-func (s *sidecar) compactionSource() metrics.Compaction {
+func (s *embedded) compactionSource() metrics.Compaction {
 	st := s.compactor.Stats()
 	return metrics.Compaction{
 		Running: st.Running, Failures: st.Failures, Cause: string(st.Decision.Cause),
@@ -90,7 +90,7 @@ func (s *sidecar) compactionSource() metrics.Compaction {
 	}
 }
 
-func (s *sidecar) messageSource() metrics.Messages {
+func (s *embedded) messageSource() metrics.Messages {
 	st := s.hub.Stats()
 	return metrics.Messages{
 		Listeners: st.Listeners, Waiting: st.Waiting, Slow: st.Slow,
@@ -98,7 +98,7 @@ func (s *sidecar) messageSource() metrics.Messages {
 	}
 }
 
-func (s *sidecar) hookSource() metrics.Hooks {
+func (s *embedded) hookSource() metrics.Hooks {
 	st := s.hooks.Stats()
 	h := metrics.Hooks{Queued: st.Waiting, QueuedBytes: st.Bytes, Oldest: st.Oldest}
 	for _, n := range st.Delivered {
@@ -113,7 +113,7 @@ func (s *sidecar) hookSource() metrics.Hooks {
 	return h
 }
 
-func (s *sidecar) connectionSource() metrics.Connections {
+func (s *embedded) connectionSource() metrics.Connections {
 	st := s.proxy.Stats()
 	var transports []metrics.Transport
 	for kind := range resp.NumKinds {
@@ -126,7 +126,7 @@ func (s *sidecar) connectionSource() metrics.Connections {
 	}
 }
 
-func (s *sidecar) dataSource() metrics.Data {
+func (s *embedded) dataSource() metrics.Data {
 	st := s.store.Stats()
 	return metrics.Data{
 		Objects: int64(st.Objects), Points: int64(st.Points), Strings: int64(st.Texts),
@@ -136,7 +136,7 @@ func (s *sidecar) dataSource() metrics.Data {
 }
 
 // collections runs on a snapshot: a scrape holds up nobody.
-func (s *sidecar) collections(yield func(metrics.Collection) bool) {
+func (s *embedded) collections(yield func(metrics.Collection) bool) {
 	s.store.Snapshot().Scan("", func(c *collection.Collection) bool {
 		return yield(metrics.Collection{
 			Name: c.Name(), Objects: int64(c.Len()), Points: int64(c.Points()),
@@ -145,7 +145,7 @@ func (s *sidecar) collections(yield func(metrics.Collection) bool) {
 	})
 }
 
-func (s *sidecar) serverSource() metrics.Server {
+func (s *embedded) serverSource() metrics.Server {
 	limit, _ := settings.Bytes(s.settings.Get(settings.MaxMemory))
 	return metrics.Server{
 		ID: s.settings.ServerID(), Version: node.TileVersion, Build: version, Started: s.started, MaxHeapBytes: limit,

@@ -110,7 +110,7 @@ func reportLog(st aof.Stats) *logReport {
 
 // Status tells what the process is and does. While the log is loaded, most of
 // it is not known.
-func (s *sidecar) Status() any {
+func (s *embedded) Status() any {
 	st := report{Version: version, Started: s.started, DataDir: s.cfg.dataDir}
 	st.Ready, st.NotReady = s.gate.Ready()
 	if !s.gate.assembled() {

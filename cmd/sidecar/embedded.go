@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"path/filepath"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"evenkeel/internal/fsx"
-	"evenkeel/pkg/admin"
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/hooks"
@@ -28,12 +24,10 @@ import (
 	"evenkeel/pkg/store"
 )
 
-// sidecar is every part of the process, from the log up to the clients.
-type sidecar struct {
-	cfg       *config
-	logger    *slog.Logger
-	listeners *listeners
-	gate      gate
+// embedded is a sidecar with the embedded engine: every part of it, from the log
+// up to the clients.
+type embedded struct {
+	*shell
 
 	settings  *settings.Settings
 	log       *aof.Log
@@ -46,41 +40,11 @@ type sidecar struct {
 	node      *node.Node
 	proxy     *proxy.Server
 
-	metrics  lazyHandler // /metrics answers 503 until the log is loaded
-	observer atomic.Pointer[metrics.Metrics]
-	started  time.Time
-
-	parts     sync.WaitGroup // what serve starts
-	stopHTTP  func()
 	logClosed func() error
 }
 
-// startHTTP serves the probes from the beginning: loading is not death.
-func (s *sidecar) startHTTP() error {
-	s.started = time.Now()
-	s.gate.close("starting")
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	o := admin.ServeOptions{Logger: s.logger}
-	serve := func(name string, f func() error) {
-		wg.Go(func() {
-			if err := f(); err != nil {
-				s.logger.Error("cannot serve any more", "what", name, "err", err)
-			}
-		})
-	}
-	serve("probes", func() error {
-		return admin.Serve(ctx, s.listeners.probe, admin.Probe(&s.gate, &s.metrics), o)
-	})
-	serve("admin", func() error {
-		return admin.Serve(ctx, s.listeners.admin, admin.Admin(s), o)
-	})
-	s.stopHTTP = sync.OnceFunc(func() { cancel(); wg.Wait() })
-	return nil
-}
-
 // load opens the log, which locks the directory, and replays it.
-func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
+func (s *embedded) load(ctx context.Context, errOut io.Writer) error {
 	segment, err := compactor.ParseSize(s.cfg.segmentSize)
 	if err != nil {
 		return fmt.Errorf("--segment-size: %w", err)
@@ -109,25 +73,23 @@ func (s *sidecar) load(ctx context.Context, errOut io.Writer) error {
 	if s.governor, err = compactor.NewGovernor(compactor.GovernorOptions{Max: float64(s.cfg.compactCPU)}, started); err != nil {
 		return errors.Join(err, s.closeLog())
 	}
-	s.store, err = store.Open(ctx, store.Options{
+	st, err := store.Open(ctx, store.Options{
 		Log: s.log, Engine: s.cfg.engine, ReadSlice: s.cfg.readSlice, Pace: s.pace,
 		Progress: loadProgress(errOut, &s.gate), Logger: s.logger,
 	})
 	if err != nil {
 		return errors.Join(err, s.closeLog())
 	}
+	s.store = st
 	s.logger.Info("log loaded", "commands", s.store.Stats().Commands,
 		"offset", s.log.Position().Offset, "took", time.Since(started).Round(time.Millisecond))
-	if err := s.afterCrash(ctx); err != nil {
-		return errors.Join(err, s.closeLog())
-	}
-	return nil
+	return s.afterCrash(ctx)
 }
 
 // afterCrash begins a new epoch for a leader that was not shut down in good
 // order: its followers may have an end of its log that the crash took. So they learn
 // that they have something else, and keep it, instead of taking new commands for old ones.
-func (s *sidecar) afterCrash(ctx context.Context) error {
+func (s *embedded) afterCrash(ctx context.Context) error {
 	host, _ := s.settings.Follow()
 	r := s.log.Recovery()
 	if s.cfg.follow != "" || host != "" || r.Clean || r.New {
@@ -140,13 +102,13 @@ func (s *sidecar) afterCrash(ctx context.Context) error {
 }
 
 // synced tells the metrics, once there are any.
-func (s *sidecar) synced(took time.Duration, err error) {
+func (s *embedded) synced(took time.Duration, err error) {
 	if m := s.observer.Load(); m != nil {
 		m.ObserveFsync(took, err)
 	}
 }
 
-func (s *sidecar) closeFiles() error {
+func (s *embedded) closeFiles() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
 	defer cancel()
 	if err := s.log.Close(ctx); err != nil {
@@ -156,7 +118,7 @@ func (s *sidecar) closeFiles() error {
 }
 
 // tellRecovery says what opening the log did to the directory.
-func (s *sidecar) tellRecovery() {
+func (s *embedded) tellRecovery() {
 	r := s.log.Recovery()
 	if r.AdoptedFrom != "" {
 		s.logger.Info("adopted a Tile38 log", "file", r.AdoptedFrom)
@@ -168,7 +130,7 @@ func (s *sidecar) tellRecovery() {
 }
 
 // assemble makes the parts above the store and ties them together.
-func (s *sidecar) assemble() error {
+func (s *embedded) assemble() error {
 	var err error
 	if s.compactor, err = compactor.New(compactor.Options{
 		Target:   target{s},
@@ -219,8 +181,43 @@ func (s *sidecar) assemble() error {
 	return nil
 }
 
+// serve starts every part that runs.
+func (s *embedded) serve(ctx context.Context) {
+	s.part("compactor", func() error { return s.compactor.Run(ctx) })
+	s.part("node", func() error { s.node.Run(ctx); return nil })
+	s.part("clients", func() error { return s.proxy.Serve(ctx, s.listeners.clients()...) })
+}
+
+// shutdown: first nobody is sent here any more, then commands under way are
+// answered, then the parts stop.
+func (s *embedded) shutdown(stopWork context.CancelFunc) error {
+	s.gate.close("shutting down")
+	s.node.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
+	defer cancel()
+	if err := s.proxy.Shutdown(ctx); err != nil {
+		// Clients that did not go away in time. What they were promised is kept.
+		s.logger.Warn("clients were cut off", "after", s.cfg.drainTimeout, "err", err)
+	}
+	err := s.leader.Close()
+	stopWork()
+	s.parts.Wait()
+	return err
+}
+
+// close stops the delivery of hooks, then syncs and closes the log.
+func (s *embedded) close() error {
+	if s.store == nil {
+		return nil // load has closed the log itself
+	}
+	return errors.Join(s.stopHooks(), s.closeLog())
+}
+
+// closeLog syncs and closes the log, once.
+func (s *embedded) closeLog() error { return s.logClosed() }
+
 // openHooks opens the queue of messages for webhooks.
-func (s *sidecar) openHooks() (err error) {
+func (s *embedded) openHooks() (err error) {
 	o := s.cfg.hooks
 	o.Local, o.Logger = s.hub, s.logger
 	o.Fsync, _ = aof.ParseFsyncPolicy(s.settings.Get(settings.AppendFsync)) // watchSettings says so, too
@@ -232,7 +229,7 @@ func (s *sidecar) openHooks() (err error) {
 
 // stopHooks ends the delivery to webhooks; what waits is delivered after the
 // next start.
-func (s *sidecar) stopHooks() error {
+func (s *embedded) stopHooks() error {
 	if s.hooks == nil {
 		return nil
 	}
@@ -245,7 +242,7 @@ func (s *sidecar) stopHooks() error {
 }
 
 // watchSettings makes CONFIG SET work at once.
-func (s *sidecar) watchSettings() {
+func (s *embedded) watchSettings() {
 	s.settings.Watch(settings.AppendFsync, func(v string) {
 		if p, err := aof.ParseFsyncPolicy(v); err == nil {
 			s.log.SetFsync(p)
@@ -279,7 +276,7 @@ func (s *sidecar) watchSettings() {
 }
 
 // policy is what the settings say about compaction.
-func (s *sidecar) policy() compactor.Policy {
+func (s *embedded) policy() compactor.Policy {
 	p := compactor.DefaultPolicy()
 	if n, err := compactor.ParseSize(s.settings.Get(settings.ShrinkMinSize)); err == nil {
 		p.MinSize = n
@@ -297,19 +294,19 @@ func (s *sidecar) policy() compactor.Policy {
 }
 
 // pace is how fast the store may compact now.
-func (s *sidecar) pace() store.Pace {
+func (s *embedded) pace() store.Pace {
 	percent, rate := s.governor.Pace(time.Now())
 	return store.Pace{Percent: percent, BytesPerSecond: rate}
 }
 
 // observe hears of every command.
-func (s *sidecar) observe(name string, d time.Duration, failed bool) {
+func (s *embedded) observe(name string, d time.Duration, failed bool) {
 	s.observer.Load().Observe(name, d, failed)
 	s.governor.Observe(d)
 }
 
 // target is the store as the compactor sees it.
-type target struct{ s *sidecar }
+type target struct{ s *embedded }
 
 // Facts are the sizes of the log's files.
 func (t target) Facts() compactor.Facts {
@@ -333,7 +330,7 @@ func (t target) Compact(ctx context.Context) (compactor.Result, error) {
 }
 
 // compacted tells the log file and the metrics.
-func (s *sidecar) compacted(r compactor.Report) {
+func (s *embedded) compacted(r compactor.Report) {
 	s.observer.Load().ObserveCompaction(metrics.CompactionDone{
 		Result: string(r.Outcome), End: r.Start.Add(r.Duration), Duration: r.Duration,
 		BytesBefore: r.Result.BytesBefore, BytesAfter: r.Result.BytesAfter,
@@ -347,28 +344,4 @@ func (s *sidecar) compacted(r compactor.Report) {
 		return
 	}
 	s.logger.Info("compaction done", attrs...)
-}
-
-// lazyHandler is a handler that comes later.
-type lazyHandler struct {
-	mu sync.RWMutex
-	h  http.Handler
-}
-
-func (l *lazyHandler) set(h http.Handler) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.h = h
-}
-
-// ServeHTTP answers 503 until the handler has come.
-func (l *lazyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.mu.RLock()
-	h := l.h
-	l.mu.RUnlock()
-	if h == nil {
-		http.Error(w, "not yet: the log is being loaded", http.StatusServiceUnavailable)
-		return
-	}
-	h.ServeHTTP(w, r)
 }
