@@ -41,7 +41,7 @@ type pod struct {
 	compactErr error      // what its compactions for the leader end with
 	lie        aof.Digest // what is added to the digest that it reports of them
 
-	replaceErr error // of its range resyncs
+	replacing func() error // in its range resyncs
 
 	fol    *follower.Follower
 	net    reptest.Network
@@ -105,7 +105,7 @@ func (p *pod) unserve() {
 // replica is the store as a follower sees it.
 type replica struct {
 	*store.Store
-	replaceErr error // what every range that is replaced ends with
+	replacing func() error // nil, or called before each range that is replaced
 }
 
 func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
@@ -118,19 +118,24 @@ func (r replica) ApplyBatch(ctx context.Context, b aof.Batch) error {
 
 func (r replica) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (follower.Resync, error) {
 	res, err := r.Store.BeginResync(ctx, h, m, lost)
-	if err != nil || r.replaceErr == nil {
+	if err != nil || r.replacing == nil {
 		return res, err
 	}
-	return stuck{res, r.replaceErr}, nil
+	return watched{res, r.replacing}, nil
 }
 
-// stuck is a resync that can replace nothing.
-type stuck struct {
+// watched is a resync that tells of itself, and can be made to fail.
+type watched struct {
 	follower.Resync
-	err error
+	replacing func() error
 }
 
-func (s stuck) Replace(replication.Range, []uint64, [][]string) (int, error) { return 0, s.err }
+func (w watched) Replace(r replication.Range, hashes []uint64, items [][]string) (int, error) {
+	if err := w.replacing(); err != nil {
+		return 0, err
+	}
+	return w.Resync.Replace(r, hashes, items)
+}
 
 // follow lets the pod follow another one.
 func (p *pod) follow(leader *pod) {
@@ -139,7 +144,7 @@ func (p *pod) follow(leader *pod) {
 	p.net.Resolve = func() string { return leader.server.Addr }
 	var err error
 	p.fol, err = follower.New(follower.Options{
-		Leader: "leader:9851", Store: replica{p.Store, nil}, Ranges: replica{p.Store, p.replaceErr}, Dial: p.net.Dial,
+		Leader: "leader:9851", Store: replica{p.Store, nil}, Ranges: replica{p.Store, p.replacing}, Dial: p.net.Dial,
 		Synced: p.log.Synced, Sync: p.log.Sync, Compact: p.compactFor,
 		AckInterval: 10 * time.Millisecond, ReadTimeout: 20 * time.Second,
 		BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,

@@ -3,6 +3,7 @@ package resync
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"evenkeel/pkg/replication/reptest"
@@ -105,10 +106,41 @@ func TestRangesWhileWritten(t *testing.T) {
 // TestRangesStuck: what fails each time is not tried for ever.
 func TestRangesStuck(t *testing.T) {
 	l, f := apart(t, func(l *pod) { l.fill("fleet", 0, 3000) }, func(l *pod) { l.write("SET fleet truck0000500 POINT 1 1") })
-	f.replaceErr = errors.New("stuck")
+	f.replacing = func() error { return errors.New("stuck") }
 	f.follow(l)
 	f.converge(l)
 	f.resyncs(0, 3, 1)
+}
+
+// TestRangesMemory: what leader and follower hold together does not grow while a
+// tenth of the objects is replaced.
+func TestRangesMemory(t *testing.T) {
+	const objects = 40_000
+	l, f := apart(t, func(l *pod) { l.fill("fleet", 0, objects) }, func(l *pod) {
+		for i := range objects / 10 {
+			l.write(fmt.Sprintf("SET fleet truck%07d POINT 5 5", i*10))
+		}
+	})
+	live := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most, n := live(), uint64(0), 0
+	f.replacing = func() error {
+		if n++; n%50 == 0 {
+			most = max(most, live())
+		}
+		return nil
+	}
+	f.follow(l)
+	f.converge(l)
+	f.resyncs(0, 1, 0)
+	t.Logf("%d ranges; live %d bytes before, at most %d", n, before, most)
+	if n < 100 || most > before+before/10 {
+		t.Errorf("%d ranges; live %d bytes before, at most %d", n, before, most)
+	}
 }
 
 // TestRangesCut: wherever the connection is cut, the follower is not ready, and
