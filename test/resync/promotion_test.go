@@ -23,7 +23,7 @@ func cluster(t testing.TB) (l, f, g *pod) {
 	return l, f, g
 }
 
-// lost returns the lines with commands in the files of what a pod has given up.
+// lost returns how many SETs and FLUSHDBs are in the files of what a pod has given up.
 func lost(t *testing.T, p *pod) (files, commands int) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(p.dir, "lost-*.aof"))
@@ -35,7 +35,7 @@ func lost(t *testing.T, p *pod) (files, commands int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		commands += strings.Count(string(b), "\r\nSET\r\n")
+		commands += strings.Count(string(b), "\r\nSET\r\n") + strings.Count(string(b), "\r\nFLUSHDB\r\n")
 	}
 	return len(names), commands
 }
@@ -77,6 +77,23 @@ func TestPromotion(t *testing.T) {
 		p.follow(g)
 		p.converge(g)
 		p.resyncs(1, 0, 0)
+	}
+}
+
+// TestRollbackOfNothing: an old leader that deleted all alone has no objects, and
+// yet something to put aside.
+func TestRollbackOfNothing(t *testing.T) {
+	l, f, _ := cluster(t)
+	f.unfollow()
+	l.write("FLUSHDB")
+	l.unserve()
+	f.promote()
+	f.write("SET fleet new POINT 1 1")
+	l.follow(f)
+	l.converge(f)
+	l.resyncs(0, 1, 0)
+	if files, commands := lost(t, l); files != 1 || commands != 1 {
+		t.Errorf("%d files of lost commands with %d commands, want 1 and 1", files, commands)
 	}
 }
 
