@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // bench is one run.
@@ -13,7 +15,7 @@ type bench struct {
 	say     *progress
 	servers []*server
 	report  *report
-	host    *host // while latencies are measured
+	host    *load.Host // while latencies are measured
 }
 
 // stage measures one server.
@@ -59,10 +61,10 @@ func (b *bench) stages() []stage {
 	if b.o.fences {
 		return b.fenceStages()
 	}
-	stages := []stage{{"start", b.start}, {"load", b.load}, {"restart", b.restart}}
-	for _, what := range []op{opSet, opGet, opNearby, opWithin, opIntersects} {
+	stages := []stage{{"start", b.start}, {"load", b.fill}, {"restart", b.restart}}
+	for _, what := range operations() {
 		for _, inFlight := range []int{1, b.o.pipeline} {
-			stages = append(stages, stage{fmt.Sprintf("%s, %d in flight", what.name, inFlight), func(ctx context.Context, s *server) error {
+			stages = append(stages, stage{fmt.Sprintf("%s, %d in flight", what.Name, inFlight), func(ctx context.Context, s *server) error {
 				return b.throughput(ctx, s, what, inFlight)
 			}})
 		}
@@ -78,13 +80,13 @@ func (b *bench) start(ctx context.Context, s *server) error {
 	return s.until(ctx, func() bool { return s.holds(ctx, 0) })
 }
 
-func (b *bench) load(ctx context.Context, s *server) error {
+func (b *bench) fill(ctx context.Context, s *server) error {
 	empty, _, err := s.memory()
 	if err != nil {
 		return err
 	}
 	s.empty = empty
-	took, err := load(ctx, s.addr, b.o, b.say.part)
+	took, err := fill(ctx, s.addr, b.o, b.say.part)
 	if err != nil {
 		return err
 	}
@@ -127,14 +129,14 @@ func (b *bench) restart(ctx context.Context, s *server) error {
 	return nil
 }
 
-func (b *bench) throughput(ctx context.Context, s *server, what op, inFlight int) error {
+func (b *bench) throughput(ctx context.Context, s *server, what load.Op, inFlight int) error {
 	rate, err := throughput(ctx, s.addr, b.o, what, inFlight)
 	if err != nil {
 		return err
 	}
 	targets := map[string]string{"SET": ">= 1.3", "GET": ">= 1.3", "NEARBY": ">= 2", "INTERSECTS": ">= 5"}
-	b.report.add(row{Name: fmt.Sprintf("%s, %d in flight", what.name, inFlight), Unit: "requests/s",
-		MoreIsBetter: true, Target: targets[what.name]}, s, rate)
+	b.report.add(row{Name: fmt.Sprintf("%s, %d in flight", what.Name, inFlight), Unit: "requests/s",
+		MoreIsBetter: true, Target: targets[what.Name]}, s, rate)
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // latencies sends every operation at its rate to a leader and a follower, lets
@@ -37,17 +39,17 @@ func (b *bench) latencies(ctx context.Context, s *server) (err error) {
 			return err
 		}
 	}
-	streams := []*stream{
-		{op: opSet, addr: s.addr}, {op: opGet, addr: s.addr}, {op: opNearby, addr: s.addr},
-		{op: opGet, addr: f.addr}, {op: opNearby, addr: f.addr},
+	streams := []*load.Stream{
+		b.stream(s, load.Set), b.stream(s, load.Get), b.stream(s, load.Nearby),
+		b.stream(f, load.Get), b.stream(f, load.Nearby),
 	}
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
-	b.host = &host{}
+	b.host = &load.Host{}
 	ended := make(chan error, len(streams)+1)
-	go func() { ended <- b.host.watch(sending) }()
+	go func() { ended <- b.host.Watch(sending) }()
 	for _, st := range streams {
-		go func() { ended <- st.run(sending, b.o) }()
+		go func() { ended <- st.Run(sending) }()
 	}
 	lead, err := b.around(ctx, s, f, leads)
 	var follow around
@@ -148,7 +150,7 @@ func (b *bench) around(ctx context.Context, who, follower *server, expected time
 
 // compact lets a server compact, and waits for the end.
 func compact(ctx context.Context, s *server) error {
-	if _, err := ask(ctx, s.addr, "AOFSHRINK"); err != nil {
+	if _, err := load.Ask(ctx, s.target(), "AOFSHRINK"); err != nil {
 		return err
 	}
 	// It goes on in the background. Asking is rare, as every question is a
@@ -162,25 +164,40 @@ func compact(ctx context.Context, s *server) error {
 }
 
 // reportLatencies tells of all streams while the leader compacts.
-func (b *bench) reportLatencies(s *server, streams []*stream, at around) {
+func (b *bench) reportLatencies(s *server, streams []*load.Stream, at around) {
 	for _, st := range streams {
-		b.reportStream(s, st, st.who(s)+" "+st.op.name, at)
+		b.reportStream(s, st, who(st, s)+" "+st.Op.Name, at)
 	}
 }
 
+func (b *bench) stream(to *server, op func(key string) load.Op) *load.Stream {
+	return &load.Stream{To: to.target(), Op: op(collectionName), Rate: b.o.rate, Points: b.o.points}
+}
+
+// who says whom a stream asks: the leader, or its follower.
+func who(st *load.Stream, leader *server) string {
+	if st.To.Addr == leader.addr {
+		return "leader"
+	}
+	return "follower"
+}
+
+// enoughLeft is how much of a phase must count for a verdict.
+const enoughLeft = 0.5
+
 // reportOwn tells of all streams while the follower compacts: the leader, which has
 // nothing to do with it, shows what the machine did meanwhile.
-func (b *bench) reportOwn(s *server, streams []*stream, at around) {
+func (b *bench) reportOwn(s *server, streams []*load.Stream, at around) {
 	for _, st := range streams {
-		name := "compacting follower " + st.op.name
-		if st.who(s) == "leader" {
-			name = "leader " + st.op.name + " beside it"
+		name := "compacting follower " + st.Op.Name
+		if who(st, s) == "leader" {
+			name = "leader " + st.Op.Name + " beside it"
 		}
 		b.reportStream(s, st, name, at)
 	}
 }
 
-func (b *bench) reportStream(s *server, st *stream, name string, at around) {
+func (b *bench) reportStream(s *server, st *load.Stream, name string, at around) {
 	type phase struct {
 		name     string
 		from, to time.Time
@@ -195,8 +212,8 @@ func (b *bench) reportStream(s *server, st *stream, name string, at around) {
 	for i := range phases {
 		p := &phases[i]
 		var latencies []time.Duration
-		latencies, p.part = b.host.left(st.between(p.from, p.to))
-		p.p99, p.max = quantile(latencies, 99), quantile(latencies, 100)
+		latencies, p.part = b.host.Left(st.Between(p.from, p.to))
+		p.p99, p.max = load.Quantile(latencies, 99), load.Quantile(latencies, 100)
 		counts = min(counts, p.part)
 		b.report.add(row{Name: "p99 " + name + ", " + p.name, Unit: "ms"}, s, float64(p.p99.Microseconds())/1e3)
 	}

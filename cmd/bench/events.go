@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 const (
@@ -95,11 +97,11 @@ func (b *bench) events(ctx context.Context, s *server, name string, f *flow) err
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { f.end() })()
 	points := b.o.fencePoints()
-	err := inParallel(ctx, s.addr, b.o.conns, func(c *conn, worker int) error {
+	err := load.InParallel(ctx, s.target(), b.o.conns, func(c *load.Conn, worker int) error {
 		var buf []byte
 		for n := worker << 32; f.send(b.o.pipeline); n += b.o.pipeline {
 			var err error
-			buf, err = c.exchange(buf, n, n+b.o.pipeline, func(b []byte, n int) []byte { return opMove.request(b, n, points) })
+			buf, err = c.Exchange(buf, n, n+b.o.pipeline, func(b []byte, n int) []byte { return opMove.Request(b, n, points) })
 			if err != nil {
 				f.end()
 				return fmt.Errorf("%s: %w", name, err)
@@ -116,13 +118,13 @@ func (b *bench) events(ctx context.Context, s *server, name string, f *flow) err
 
 // channelEvents measures one channel that all objects are in.
 func (b *bench) channelEvents(ctx context.Context, s *server) error {
-	if _, err := ask(ctx, s.addr, "SETCHAN", "all", "WITHIN", collectionName, "FENCE", "DETECT", "inside", "BOUNDS", "-90", "-180", "90", "180"); err != nil {
+	if _, err := load.Ask(ctx, s.target(), "SETCHAN", "all", "WITHIN", collectionName, "FENCE", "DETECT", "inside", "BOUNDS", "-90", "-180", "90", "180"); err != nil {
 		return err
 	}
 	if err := b.listen(ctx, s, fmt.Sprintf("channel with %d subscribers", eventListeners), "SUBSCRIBE", "all"); err != nil {
 		return err
 	}
-	_, err := ask(ctx, s.addr, "DELCHAN", "all")
+	_, err := load.Ask(ctx, s.target(), "DELCHAN", "all")
 	return err
 }
 
@@ -136,35 +138,35 @@ func (b *bench) liveEvents(ctx context.Context, s *server) error {
 // answered once before they come.
 func (b *bench) listen(ctx context.Context, s *server, name string, command ...string) (err error) {
 	f := newFlow(eventListeners)
-	var conns []*conn
+	var conns []*load.Conn
 	var wg sync.WaitGroup
 	errs := make([]error, eventListeners)
 	defer func() {
 		f.end()
 		for _, c := range conns {
-			c.close()
+			_ = c.Close()
 		}
 		wg.Wait()
 		err = errors.Join(errors.Join(errs...), err)
 	}()
 	for i := range eventListeners {
-		c, err := dial(ctx, s.addr)
+		c, err := load.Dial(ctx, s.target())
 		if err != nil {
 			return err
 		}
 		conns = append(conns, c)
-		if err := c.c.SetDeadline(time.Now().Add(replyTimeout)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(load.ReplyTimeout)); err != nil {
 			return err
 		}
-		if _, err := c.c.Write(appendCommand(nil, command...)); err != nil {
+		if _, err := c.Write(load.AppendCommand(nil, command...)); err != nil {
 			return err
 		}
-		if err := c.skip(); err != nil {
+		if err := c.Skip(); err != nil {
 			return fmt.Errorf("%s: %w", command[0], err)
 		}
 		wg.Go(func() {
 			for {
-				if err := c.skip(); err != nil {
+				if err := c.Skip(); err != nil {
 					if !f.ended() {
 						f.end()
 						errs[i] = fmt.Errorf("%s: a listener was lost: %w", name, err)
@@ -186,7 +188,7 @@ func (b *bench) webhookEvents(ctx context.Context, s *server) (err error) {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{ReadHeaderTimeout: replyTimeout, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(
+	web := &http.Server{ReadHeaderTimeout: load.ReplyTimeout, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(
 		func(_ http.ResponseWriter, r *http.Request) {
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
 				f.receive(0)
@@ -203,7 +205,7 @@ func (b *bench) webhookEvents(ctx context.Context, s *server) (err error) {
 	const width = 360 / eventHooks
 	for i := range eventHooks {
 		west := -180 + i*width
-		if _, err := ask(ctx, s.addr, "SETHOOK", "hook:"+strconv.Itoa(i), "http://"+ln.Addr().String()+"/", "WITHIN", collectionName,
+		if _, err := load.Ask(ctx, s.target(), "SETHOOK", "hook:"+strconv.Itoa(i), "http://"+ln.Addr().String()+"/", "WITHIN", collectionName,
 			"FENCE", "DETECT", "inside", "BOUNDS", "-90", strconv.Itoa(west), "90", strconv.Itoa(west+width)); err != nil {
 			return err
 		}
@@ -211,6 +213,6 @@ func (b *bench) webhookEvents(ctx context.Context, s *server) (err error) {
 	if err := b.events(ctx, s, fmt.Sprintf("%d webhooks", eventHooks), f); err != nil {
 		return err
 	}
-	_, err = ask(ctx, s.addr, "PDELHOOK", "*")
+	_, err = load.Ask(ctx, s.target(), "PDELHOOK", "*")
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // fenceObjects is how many objects move while fences watch, at most.
@@ -36,12 +38,12 @@ func (w *watchers) define(b []byte, i, n int) []byte {
 	if w.kind == "HOOK" {
 		args = append(args, "http://127.0.0.1:9/never") // none of them is met
 	}
-	rnd := random(7, i)
-	lat, lon := place(rnd)
+	rnd := load.Random(7, i)
+	lat, lon := load.Place(rnd)
 	if !w.near { // beyond the northern edge of place
 		lat = strconv.FormatFloat(79+rnd.Float64()*2, 'f', 6, 64)
 	}
-	return appendCommand(b, append(args, "NEARBY", collectionName, "FENCE", "DETECT", "enter,exit,inside",
+	return load.AppendCommand(b, append(args, "NEARBY", collectionName, "FENCE", "DETECT", "enter,exit,inside",
 		"POINT", lat, lon, strconv.FormatFloat(radiusOf(n), 'f', 0, 64))...)
 }
 
@@ -50,10 +52,10 @@ func (w *watchers) define(b []byte, i, n int) []byte {
 func radiusOf(n int) float64 { return 16.5e6 / math.Sqrt(float64(n)) }
 
 // opMove moves an object by less than 12 km.
-var opMove = op{"SET", func(b []byte, n, points int) []byte {
+var opMove = load.Op{Name: "SET", Request: func(b []byte, n, points int) []byte {
 	i := n % points
-	lat, lon := moved(random(6, i), random(8, n))
-	return appendCommand(b, "SET", collectionName, id(i), "POINT", lat, lon)
+	lat, lon := moved(load.Random(6, i), load.Random(8, n))
+	return load.AppendCommand(b, "SET", collectionName, load.ID(i), "POINT", lat, lon)
 }}
 
 // moved is a place near the one that home draws.
@@ -84,7 +86,7 @@ func (b *bench) fenceStages() []stage {
 // loadFew writes the objects that move.
 func (b *bench) loadFew(ctx context.Context, s *server) error {
 	n := b.o.fencePoints()
-	_, _, err := b.sendAll(ctx, s, n, b.o.bound, func(buf []byte, i int) []byte { return opMove.request(buf, i, n) })
+	_, _, err := b.sendAll(ctx, s, n, b.o.bound, func(buf []byte, i int) []byte { return opMove.Request(buf, i, n) })
 	if err == nil && !s.holds(ctx, n) {
 		err = fmt.Errorf("it does not hold %d objects after loading", n)
 	}
@@ -99,7 +101,7 @@ func (o options) fencePoints() int { return min(o.points, fenceObjects) }
 func (b *bench) sendAll(ctx context.Context, s *server, n int, bound time.Duration, request func(b []byte, i int) []byte) (int, time.Duration, error) {
 	began := time.Now()
 	var next, done atomic.Int64
-	err := inParallel(ctx, s.addr, b.o.conns, func(c *conn, _ int) error {
+	err := load.InParallel(ctx, s.target(), b.o.conns, func(c *load.Conn, _ int) error {
 		var buf []byte
 		for time.Since(began) < bound {
 			to := int(next.Add(int64(b.o.pipeline)))
@@ -109,7 +111,7 @@ func (b *bench) sendAll(ctx context.Context, s *server, n int, bound time.Durati
 			}
 			to = min(to, n)
 			var err error
-			if buf, err = c.exchange(buf, from, to, request); err != nil {
+			if buf, err = c.Exchange(buf, from, to, request); err != nil {
 				return err
 			}
 			b.say.part(int(done.Add(int64(to-from))), n)
@@ -133,7 +135,7 @@ func (b *bench) move(ctx context.Context, s *server, name string) error {
 // watched measures SETs beside n hooks or channels, and what those cost. It
 // goes on with fewer when defining them takes longer than the bound.
 func (b *bench) watched(ctx context.Context, s *server, w *watchers, n int) error {
-	if _, err := ask(ctx, s.addr, "PDEL"+w.kind, "*"); err != nil {
+	if _, err := load.Ask(ctx, s.target(), "PDEL"+w.kind, "*"); err != nil {
 		return err
 	}
 	before, _, err := s.memory()
@@ -170,7 +172,7 @@ func (b *bench) watched(ctx context.Context, s *server, w *watchers, n int) erro
 // ends the server and starts it again.
 func (b *bench) restartWatched(ctx context.Context, s *server, title string, hooks int) error {
 	compaction := time.Now()
-	if _, err := ask(ctx, s.addr, "AOFSHRINK"); err != nil {
+	if _, err := load.Ask(ctx, s.target(), "AOFSHRINK"); err != nil {
 		return err
 	}
 	for s.compacting(ctx) {
@@ -196,7 +198,7 @@ func (b *bench) restartWatched(ctx context.Context, s *server, title string, hoo
 // remove deletes all hooks or channels with one command.
 func (b *bench) remove(ctx context.Context, s *server, w *watchers, title string) error {
 	began := time.Now()
-	if _, err := ask(ctx, s.addr, "PDEL"+w.kind, "*"); err != nil {
+	if _, err := load.Ask(ctx, s.target(), "PDEL"+w.kind, "*"); err != nil {
 		return err
 	}
 	b.report.add(row{Name: title + ": PDEL" + w.kind + " *", Unit: "ms"}, s, float64(time.Since(began).Microseconds())/1e3)

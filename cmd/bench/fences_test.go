@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // fake is a server that tells everybody of every SET: those who have sent
@@ -61,9 +63,9 @@ func (f *fake) listen(t *testing.T) string {
 }
 
 func (f *fake) serve(nc net.Conn) {
-	c := newConn(nc)
+	c := load.NewConn(nc)
 	for {
-		args, err := c.strings()
+		args, err := c.Strings()
 		if err != nil {
 			return
 		}
@@ -215,11 +217,11 @@ func TestFenceData(t *testing.T) {
 		return w
 	}
 	for i := range 1000 {
-		lat, lon := parse(words(opMove.request(nil, i, 500)), 4)
+		lat, lon := parse(words(opMove.Request(nil, i, 500)), 4)
 		if lat < -60.1 || lat > 70.1 || lon < -180 || lon > 180 {
 			t.Fatalf("object at %v, %v", lat, lon)
 		}
-		lat2, lon2 := parse(words(opMove.request(nil, i+500, 500)), 4)
+		lat2, lon2 := parse(words(opMove.Request(nil, i+500, 500)), 4)
 		if lat == lat2 || max(lat-lat2, lat2-lat, lon-lon2, lon2-lon) > 0.11 {
 			t.Fatalf("object moved from %v, %v to %v, %v", lat, lon, lat2, lon2)
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"math"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // sampleEvery is the time between two looks at a server's memory.
@@ -48,8 +50,8 @@ func peak(s *server, do func() error) (most int64, err error) {
 // overwritten estimates how many objects were overwritten while it compacted:
 // SETs of objects chosen at random hit some more than once, and only the first
 // hit makes the snapshot's version one that nothing else needs.
-func (a around) overwritten(sets *stream, points int) float64 {
-	n := float64(len(sets.between(a.compaction, a.compacted)))
+func (a around) overwritten(sets *load.Stream, points int) float64 {
+	n := float64(len(sets.Between(a.compaction, a.compacted)))
 	return float64(points) * (1 - math.Exp(-n/float64(points)))
 }
 

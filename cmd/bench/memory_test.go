@@ -4,10 +4,11 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // itself is this process as a server.
@@ -43,9 +44,9 @@ func TestPeak(t *testing.T) {
 // What is overwritten: SETs while it compacted, objects that were hit twice once.
 func TestOverwritten(t *testing.T) {
 	at := around{compaction: time.Unix(100, 0), compacted: time.Unix(110, 0)}
-	s := &stream{}
+	s := &load.Stream{}
 	for i := range 3000 { // a hundred a second, from ten seconds before to ten after
-		s.add(sample{at: time.Unix(90, int64(i)*1e7)})
+		s.Add(load.Sample{At: time.Unix(90, int64(i)*1e7)})
 	}
 	for points, want := range map[int]float64{1_000_000: 999.5, 1000: 632.1, 10: 10} {
 		if got := at.overwritten(s, points); got < want-0.1 || got > want+0.1 {
@@ -84,45 +85,16 @@ func TestDisturbedBefore(t *testing.T) {
 	for before, want := range map[time.Duration]bool{10 * time.Millisecond: true, 30 * time.Millisecond: false} {
 		r := newReport(small)
 		r.Servers = []string{"sidecar"}
-		st := &stream{op: opGet}
+		st := &load.Stream{Op: load.Get(collectionName)}
 		second := func(n int64) time.Time { return time.Unix(n, 0) }
-		st.samples = []sample{{second(1), before}, {second(2), 5 * time.Millisecond}, {second(4), 10 * time.Millisecond}}
+		for _, x := range []load.Sample{{At: second(1), Latency: before}, {At: second(2), Latency: 5 * time.Millisecond}, {At: second(4), Latency: 10 * time.Millisecond}} {
+			st.Add(x)
+		}
 		at := around{before: second(1), compaction: second(2), compacted: second(3), after: second(4), end: second(5)}
-		(&bench{o: small, report: r, host: &host{}}).reportStream(&server{name: "sidecar"}, st, "leader GET", at)
+		(&bench{o: small, report: r, host: &load.Host{}}).reportStream(&server{name: "sidecar"}, st, "leader GET", at)
 		last := r.Rows[len(r.Rows)-1]
 		if last.Name != "p99 leader GET, during/before" || (last.Met != nil) != want {
 			t.Errorf("%v before, 10 ms after: %+v, want a verdict: %v", before, last, want)
 		}
-	}
-}
-
-// TestStolen: the share of a time is that between two looks.
-func TestStolen(t *testing.T) {
-	now, err := readStolen()
-	if err != nil || now.all <= 0 || now.steal < 0 || now.steal > now.all {
-		t.Errorf("%+v, %v", now, err)
-	}
-	later := stolen{all: now.all + 400, steal: now.steal + 8}
-	if got := later.since(now); got != 2 {
-		t.Errorf("%v %% of 400 ticks with 8 stolen", got)
-	}
-	if got := now.since(now); got != 0 {
-		t.Errorf("%v %% of no time", got)
-	}
-}
-
-// TestAway: requests of a time when the machine was not ours do not count.
-func TestAway(t *testing.T) {
-	began := time.Now()
-	at := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
-	samples := []sample{{at(0.5), 1}, {at(1.5), 2}, {at(2.1), 3}, {at(3.5), 4}}
-	h := &host{}
-	h.took(span{at(1), at(2.3)})
-	got, part := h.left(samples)
-	if !slices.Equal(got, []time.Duration{1, 4}) || part != 0.5 {
-		t.Errorf("left %v, part %v", got, part)
-	}
-	if got, part := h.left(nil); got != nil || part != 0 {
-		t.Errorf("of nothing %v, part %v", got, part)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // kind is how a server is started.
@@ -80,18 +82,21 @@ func (s *server) start(ctx context.Context, leader string) error {
 	if leader == "" || s.kind == sidecar {
 		return nil
 	}
-	if err := s.until(ctx, func() bool { _, err := ask(ctx, s.addr, "PING"); return err == nil }); err != nil {
+	if err := s.until(ctx, func() bool { _, err := load.Ask(ctx, s.target(), "PING"); return err == nil }); err != nil {
 		return err
 	}
 	host, leaderPort, err := net.SplitHostPort(leader)
 	if err != nil {
 		return err
 	}
-	_, err = ask(ctx, s.addr, "FOLLOW", host, leaderPort)
+	_, err = load.Ask(ctx, s.target(), "FOLLOW", host, leaderPort)
 	return err
 }
 
 // freePort finds a port that nobody listens on.
+// target is where its clients connect.
+func (s *server) target() load.Server { return load.Server{Addr: s.addr} }
+
 func freePort() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,7 +150,7 @@ func (s *server) levelWith(ctx context.Context, leader *server) bool {
 
 // member is a member of SERVER, "" while the server does not answer.
 func (s *server) member(ctx context.Context, name string) string {
-	kv, err := ask(ctx, s.addr, "SERVER")
+	kv, err := load.Ask(ctx, s.target(), "SERVER")
 	if err != nil {
 		return ""
 	}
@@ -159,7 +164,7 @@ func (s *server) member(ctx context.Context, name string) string {
 
 // compacting tells whether an AOFSHRINK runs.
 func (s *server) compacting(ctx context.Context) bool {
-	info, err := ask(ctx, s.addr, "INFO", "persistence")
+	info, err := load.Ask(ctx, s.target(), "INFO", "persistence")
 	return err != nil || !strings.Contains(strings.Join(info, ""), "aof_rewrite_in_progress:0")
 }
 

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -14,61 +14,55 @@ import (
 // that a slow reply holds up few others.
 const openConns = 8
 
-// sample is one answered request.
-type sample struct {
-	at      time.Time // when it was meant to be sent
-	latency time.Duration
+// Sample is one answered request.
+type Sample struct {
+	At      time.Time // when it was meant to be sent
+	Latency time.Duration
 }
 
-// stream sends one operation at a fixed rate until its context ends. Latency is
+// Stream sends one operation at a fixed rate until its context ends. Latency is
 // counted from the time at which a request was meant to be sent, so that a
 // server that stalls is charged for every request it held up.
-type stream struct {
-	op   op
-	addr string
+type Stream struct {
+	To     Server
+	Op     Op
+	Rate   int // requests a second
+	Points int // of the collection
 
 	mu      sync.Mutex // guards samples
-	samples []sample
+	samples []Sample
 }
 
-// who says whom it asks: the leader, or its follower.
-func (s *stream) who(leader *server) string {
-	if s.addr == leader.addr {
-		return "leader"
-	}
-	return "follower"
-}
-
-// run returns when all replies are there, or with the first error.
-func (s *stream) run(ctx context.Context, o options) error {
+// Run returns when all replies are there, or with the first error.
+func (s *Stream) Run(ctx context.Context) error {
 	lanes := make([]*lane, openConns)
 	var wg sync.WaitGroup
 	errs := make(chan error, openConns)
 	for i := range lanes {
-		c, err := dial(ctx, s.addr)
+		c, err := Dial(ctx, s.To)
 		if err != nil {
 			for _, l := range lanes[:i] {
 				close(l.sent)
-				l.c.close()
+				_ = l.c.Close()
 			}
 			wg.Wait()
-			return fmt.Errorf("%s: %w", s.op.name, err)
+			return fmt.Errorf("%s: %w", s.Op.Name, err)
 		}
 		l := &lane{c: c, sent: make(chan time.Time, 1<<16)}
 		lanes[i] = l
 		wg.Go(func() {
 			if err := l.read(s); err != nil {
-				errs <- fmt.Errorf("%s: %w", s.op.name, err)
+				errs <- fmt.Errorf("%s: %w", s.Op.Name, err)
 			}
 		})
 	}
-	err := s.send(ctx, lanes, o)
+	err := s.send(ctx, lanes)
 	for _, l := range lanes {
 		close(l.sent)
 	}
 	wg.Wait()
 	for _, l := range lanes {
-		l.c.close()
+		_ = l.c.Close()
 	}
 	close(errs)
 	for e := range errs {
@@ -79,41 +73,42 @@ func (s *stream) run(ctx context.Context, o options) error {
 
 // lane is one connection of a stream.
 type lane struct {
-	c    *conn
+	c    *Conn
 	sent chan time.Time // when the requests not yet answered were meant to be sent
 }
 
 // read takes replies until everything sent is answered.
-func (l *lane) read(s *stream) error {
+func (l *lane) read(s *Stream) error {
 	for at := range l.sent {
-		if err := l.c.c.SetReadDeadline(time.Now().Add(replyTimeout)); err != nil {
+		if err := l.c.SetReadDeadline(time.Now().Add(ReplyTimeout)); err != nil {
 			return err
 		}
-		if err := l.c.skip(); err != nil {
-			l.c.close() // ends the sender
+		if err := l.c.Skip(); err != nil {
+			_ = l.c.Close() // ends the sender
 			for range l.sent {
 			}
 			return err
 		}
-		s.add(sample{at, time.Since(at)})
+		s.Add(Sample{at, time.Since(at)})
 	}
 	return nil
 }
 
-func (s *stream) add(x sample) {
+// Add notes an answered request.
+func (s *Stream) Add(x Sample) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.samples = append(s.samples, x)
 }
 
 // send writes requests at their times until ctx ends.
-func (s *stream) send(ctx context.Context, lanes []*lane, o options) error {
+func (s *Stream) send(ctx context.Context, lanes []*lane) error {
 	began := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var buf []byte
 	for n := 0; ; n++ {
-		at := began.Add(time.Duration(n) * time.Second / time.Duration(o.rate))
+		at := began.Add(time.Duration(n) * time.Second / time.Duration(s.Rate))
 		timer.Reset(time.Until(at))
 		select {
 		case <-ctx.Done():
@@ -121,33 +116,33 @@ func (s *stream) send(ctx context.Context, lanes []*lane, o options) error {
 		case <-timer.C:
 		}
 		l := lanes[n%len(lanes)]
-		buf = s.op.request(buf[:0], n, o.points)
+		buf = s.Op.Request(buf[:0], n, s.Points)
 		l.sent <- at
-		if _, err := l.c.c.Write(buf); err != nil {
+		if _, err := l.c.Write(buf); err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil // the reader has said why
 			}
-			return fmt.Errorf("%s: %w", s.op.name, err)
+			return fmt.Errorf("%s: %w", s.Op.Name, err)
 		}
 	}
 }
 
-// between are the requests meant for from..to.
-func (s *stream) between(from, to time.Time) []sample {
+// Between are the requests meant for from..to.
+func (s *Stream) Between(from, to time.Time) []Sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []sample
+	var all []Sample
 	for _, x := range s.samples {
-		if !x.at.Before(from) && x.at.Before(to) {
+		if !x.At.Before(from) && x.At.Before(to) {
 			all = append(all, x)
 		}
 	}
 	return all
 }
 
-// quantile is the smallest latency that percent of all do not exceed; 0 of
+// Quantile is the smallest latency that percent of all do not exceed; 0 of
 // none. It sorts all.
-func quantile(all []time.Duration, percent int) time.Duration {
+func Quantile(all []time.Duration, percent int) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}

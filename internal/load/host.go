@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -17,8 +17,6 @@ const (
 	mostStolen = 0.9
 	// echo is how long after such a second requests still wait for each other.
 	echo = 300 * time.Millisecond
-	// enoughLeft is how much of a phase must count for a verdict.
-	enoughLeft = 0.5
 )
 
 // stolen is the processor time since the machine's start, and how much of it the
@@ -57,16 +55,16 @@ func (s stolen) since(earlier stolen) float64 {
 	return 100 * (s.steal - earlier.steal) / (s.all - earlier.all)
 }
 
-// host knows when the machine was not ours.
-type host struct {
+// Host knows when the machine was not ours.
+type Host struct {
 	mu   sync.Mutex // guards away
 	away []span     // in order
 }
 
 type span struct{ from, to time.Time }
 
-// watch looks every second until ctx ends.
-func (h *host) watch(ctx context.Context) error {
+// Watch looks every second until ctx ends.
+func (h *Host) Watch(ctx context.Context) error {
 	last, err := readStolen()
 	if err != nil {
 		return err
@@ -91,20 +89,20 @@ func (h *host) watch(ctx context.Context) error {
 	}
 }
 
-func (h *host) took(s span) {
+func (h *Host) took(s span) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.away = append(h.away, s)
 }
 
-// left takes those samples out that are of a time when the machine was not ours,
+// Left takes those samples out that are of a time when the machine was not ours,
 // and returns their latencies, and which part of all they are.
-func (h *host) left(samples []sample) (latencies []time.Duration, part float64) {
+func (h *Host) Left(samples []Sample) (latencies []time.Duration, part float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, x := range samples {
-		if !h.wasAway(x.at) {
-			latencies = append(latencies, x.latency)
+		if !h.wasAway(x.At) {
+			latencies = append(latencies, x.Latency)
 		}
 	}
 	if len(samples) > 0 {
@@ -114,7 +112,7 @@ func (h *host) left(samples []sample) (latencies []time.Duration, part float64) 
 }
 
 // wasAway is called with the lock held.
-func (h *host) wasAway(at time.Time) bool {
+func (h *Host) wasAway(at time.Time) bool {
 	for _, s := range h.away {
 		if at.After(s.from) && at.Before(s.to) {
 			return true
