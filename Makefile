@@ -29,8 +29,9 @@ race: ## run the tests with the race detector (needs a C compiler)
 vet: ## go vet
 	$(GO) vet ./...
 
-fmt: ## fail when a file is not formatted
+fmt: ## fail when a file is not formatted, or holds the marks of a merge
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted:"; echo "$$files"; exit 1; }
+	@! grep -rnIE '^(<<<<<<<|>>>>>>>) ' --exclude-dir=.git --exclude-dir=$(BIN) . || { echo "marks of a merge"; exit 1; }
 
 lint: fmt $(GOLANGCI) ## formatting and linters (installs golangci-lint into bin/)
 	$(GOLANGCI) run ./...

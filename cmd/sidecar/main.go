@@ -69,11 +69,12 @@ keeps its log small without a pause, and tells how it fares.
   sidecar run                          a leader on :9851, data in ./data
   sidecar run --follow HOST:9851       a follower of it
   sidecar compact --wait HOST:9851     compact it and its followers, one after the other
-  sidecar aof verify DIR               is the log in DIR whole?`,
+  sidecar aof verify DIR               is the log in DIR whole?
+  sidecar spike --leader HOST:9851     what does a compaction do to latency and memory?`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), compactCommand(), aofCommand())
+	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand())
 	return cmd
 }

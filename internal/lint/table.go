@@ -55,6 +55,7 @@ func floors() map[string]float64 {
 		"pkg/node":           3.5, // the embedded node: sessions and server commands over store, leader, follower
 
 		"pkg/replication/reptest": 3.5, // leaders and followers for tests
+		"pkg/spike":               3,   // measures two servers around a compaction
 		"internal/testkit":        2.5, // a Tile38 leader and follower for tests
 
 		"pkg/metrics":  4,
