@@ -100,6 +100,7 @@ func New(o Options) (*Metrics, error) {
 		m.fsyncTime, m.fsyncErrors,
 		newEvenkeel(o, m.commands),
 		newTile38(o, m.commands),
+		newExternal(o),
 	}
 	for _, c := range all {
 		if err := m.registry.Register(c); err != nil {

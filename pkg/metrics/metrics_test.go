@@ -361,3 +361,31 @@ func TestValidate(t *testing.T) {
 		t.Errorf("error %v, want both faults", err)
 	}
 }
+
+// TestExternal: an engine in another process, and one that does not answer.
+func TestExternal(t *testing.T) {
+	e := Engine{Up: true, MemoryBytes: 100, HeapBytes: 50, LogBytes: 7}
+	m, err := New(Options{Sources: Sources{
+		Engine: func() Engine { return e },
+		Upstream: func() Upstream {
+			return Upstream{Connections: 3, Dialled: 9, DialFailures: 2, Refused: 4, Lost: 5, LostCommands: 6, Forwarded: 10, LeaderReads: 11, OwnWriteWaits: 8, OwnWriteMisses: 1}
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, _ := scrape(t, m)
+	expect(t, values, map[string]float64{
+		"evenkeel_engine_up": 1, "evenkeel_engine_memory_bytes": 100, "evenkeel_engine_heap_bytes": 50, "evenkeel_engine_log_bytes": 7,
+		"evenkeel_upstream_connections": 3, `evenkeel_upstream_dials_total{result="ok"}`: 9, `evenkeel_upstream_dials_total{result="failed"}`: 2,
+		"evenkeel_upstream_commands_refused_total": 4, "evenkeel_upstream_connections_lost_total": 5, "evenkeel_upstream_commands_lost_total": 6,
+		"evenkeel_upstream_forwarded_writes_total": 10, "evenkeel_upstream_leader_reads_total": 11,
+		`evenkeel_upstream_own_write_waits_total{result="ok"}`: 7, `evenkeel_upstream_own_write_waits_total{result="timeout"}`: 1,
+	})
+	e = Engine{MemoryBytes: -1, HeapBytes: -1, LogBytes: -1}
+	values, _ = scrape(t, m)
+	expect(t, values, map[string]float64{"evenkeel_engine_up": 0})
+	if v, there := values["evenkeel_engine_memory_bytes"]; there {
+		t.Errorf("memory %v of an engine that does not answer", v)
+	}
+}

@@ -19,6 +19,8 @@ type Sources struct {
 	Data        func() Data
 	Collections iter.Seq[Collection] // all collections, in any order
 	Server      func() Server
+	Engine      func() Engine   // of an engine in another process
+	Upstream    func() Upstream // to such engines
 }
 
 // Log is the append-only log.

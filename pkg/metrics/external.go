@@ -1,0 +1,89 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Engine is an engine in another process of the pod.
+type Engine struct {
+	Up          bool
+	MemoryBytes int64 // taken from the system and not given back; below 0: unknown
+	HeapBytes   int64 // below 0: unknown
+	LogBytes    int64 // below 0: unknown
+}
+
+// Upstream is the way to engines in other processes, here and at the leader.
+type Upstream struct {
+	Connections    int64 // now
+	Dialled        uint64
+	DialFailures   uint64
+	Refused        uint64 // commands that no engine could be reached for
+	Lost           uint64 // connections that an engine ended
+	LostCommands   uint64 // commands that were under way on those
+	Forwarded      uint64 // writes sent to the leader
+	LeaderReads    uint64 // reads sent to the leader
+	OwnWriteWaits  uint64 // reads that waited for a write of their connection
+	OwnWriteMisses uint64 // those of them that waited in vain
+}
+
+// external shows the metrics of an engine in another process. It is unchecked,
+// like evenkeel.
+type external struct {
+	from Sources
+
+	up, memory, heap, log             *prometheus.Desc
+	connections, dials                *prometheus.Desc
+	refused, lost, lostCommands       *prometheus.Desc
+	forwarded, leaderReads, ownWrites *prometheus.Desc
+}
+
+func newExternal(o Options) *external {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("evenkeel_"+name, help, labels, nil)
+	}
+	return &external{
+		from:   o.Sources,
+		up:     d("engine_up", "Whether the engine of this pod answers."),
+		memory: d("engine_memory_bytes", "Memory that the engine has taken from the system and not given back."),
+		heap:   d("engine_heap_bytes", "The engine's heap."),
+		log:    d("engine_log_bytes", "Size of the engine's append-only file, as it reports it."),
+
+		connections:  d("upstream_connections", "Connections to engines, here and at the leader."),
+		dials:        d("upstream_dials_total", "Attempts to connect to an engine, by how they ended.", "result"),
+		refused:      d("upstream_commands_refused_total", "Commands answered with an error because no engine could be reached."),
+		lost:         d("upstream_connections_lost_total", "Connections that an engine ended or the network broke."),
+		lostCommands: d("upstream_commands_lost_total", "Commands that were under way on such connections: they may have been carried out or not."),
+		forwarded:    d("upstream_forwarded_writes_total", "Writes sent to the leader."),
+		leaderReads:  d("upstream_leader_reads_total", "Reads sent to the leader."),
+		ownWrites:    d("upstream_own_write_waits_total", "Reads that waited for a write of their connection, by how that ended.", "result"),
+	}
+}
+
+// Describe describes nothing: see evenkeel.
+func (x *external) Describe(chan<- *prometheus.Desc) {}
+
+// Collect asks the sources that there are.
+func (x *external) Collect(ch chan<- prometheus.Metric) {
+	out := sink(ch)
+	if x.from.Engine != nil {
+		e := x.from.Engine()
+		out.flag(x.up, e.Up)
+		out.known(x.memory, e.MemoryBytes)
+		out.known(x.heap, e.HeapBytes)
+		out.known(x.log, e.LogBytes)
+	}
+	if x.from.Upstream == nil {
+		return
+	}
+	u := x.from.Upstream()
+	out.gauge(x.connections, float64(u.Connections))
+	out.counter(x.dials, u.Dialled, "ok")
+	out.counter(x.dials, u.DialFailures, "failed")
+	out.counter(x.refused, u.Refused)
+	out.counter(x.lost, u.Lost)
+	out.counter(x.lostCommands, u.LostCommands)
+	out.counter(x.forwarded, u.Forwarded)
+	out.counter(x.leaderReads, u.LeaderReads)
+	out.counter(x.ownWrites, u.OwnWriteWaits-min(u.OwnWriteWaits, u.OwnWriteMisses), "ok")
+	out.counter(x.ownWrites, u.OwnWriteMisses, "timeout")
+}
