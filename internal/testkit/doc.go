@@ -15,5 +15,15 @@
 //   - keeps its memory when it begins at 0, and its file as well when it is short;
 //   - starts again from its file only where it finds the leader's in it.
 //
+// Server is both of them as one process: a whole tile38-server on a real socket,
+// with a real file, that leads and, after FOLLOW, follows, with the faults of both:
+// aof_size that counts on over a new file, caught_up by that count, objects that
+// the leader has no more, a log shorter than a block that is appended to itself,
+// and own deletions of what is over. It stops, starts again, and loses the end of
+// its file in a crash.
+//
+// Process is the real tile38-server, when TILE38_SERVER names its binary; both are
+// a Machine, so that a test runs on either.
+//
 // It is imported by tests only.
 package testkit
