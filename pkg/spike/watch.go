@@ -21,7 +21,6 @@ type Reading struct {
 	Log       int64     `json:"log"`     // aof_size, in bytes
 	Objects   int64     `json:"objects"` // of all collections
 	Rewriting bool      `json:"rewriting,omitempty"`
-	CaughtUp  bool      `json:"caught_up,omitempty"` // what a follower claims
 }
 
 // read asks for a reading.
@@ -54,7 +53,6 @@ func read(c *load.Conn) (r Reading, err error) {
 	r.Memory = number("sys_bytes") - number("heap_released_bytes")
 	r.Log, r.Objects = number("tile38_aof_size"), number("tile38_num_objects")
 	r.Rewriting = m["tile38_aof_rewrite_in_progress"] == "true"
-	r.CaughtUp = m["tile38_caught_up"] == "true" || m["caught_up"] == "true"
 	return r, err
 }
 

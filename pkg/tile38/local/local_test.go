@@ -1,0 +1,149 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"evenkeel/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// watch runs a Local until the test ends.
+func watch(t *testing.T, opt Options) *Local {
+	t.Helper()
+	opt.Interval, opt.Logger = 10*time.Millisecond, slog.New(slog.DiscardHandler)
+	l, err := New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	return l
+}
+
+// until waits for a state.
+func until(t *testing.T, l *Local, what string, ok func(State) bool) State {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		l.mu.Lock()
+		st, changed := l.state, l.changed
+		l.mu.Unlock()
+		if ok(st) {
+			return st
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("not within a minute: %s: %+v", what, st)
+		}
+	}
+}
+
+// TestState: what the server says, that it is gone, and that it is back.
+func TestState(t *testing.T) {
+	s := testkit.NewServer(t, testkit.ServerOptions{})
+	s.Do("SET fleet a POINT 1 1")
+	l := watch(t, Options{Addr: s.Addr})
+	st := until(t, l, "up", func(st State) bool { return st.Up })
+	if st.Server.ID != s.ID() || st.Server.Counts.Objects != 1 || st.Server.AOFSize != s.Size() || !st.InRole {
+		t.Errorf("%+v", st)
+	}
+	if ok, why := l.Ready(); !ok {
+		t.Errorf("not ready: %q", why)
+	}
+	s.Do("SET fleet b POINT 1 1")
+	if st, err := l.Next(t.Context()); err != nil || st.Server.Counts.Objects != 2 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	s.Stop()
+	until(t, l, "down", func(st State) bool { return !st.Up && st.Err != "" })
+	if ok, why := l.Ready(); ok || len(why) != 1 || !strings.Contains(why[0], "does not answer: ") {
+		t.Errorf("ready %v, %q", ok, why)
+	}
+	s.Start()
+	until(t, l, "up again", func(st State) bool { return st.Up })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Next returned %v", err)
+	}
+}
+
+// TestRealState: what only the real server says.
+func TestRealState(t *testing.T) {
+	p := testkit.NewProcess(t)
+	l := watch(t, Options{Addr: p.Address()})
+	if st := until(t, l, "up", func(st State) bool { return st.Up }); st.Memory <= 0 || st.Heap <= 0 || st.Heap > st.Memory || st.Rewriting {
+		t.Errorf("%+v", st)
+	}
+	f := testkit.NewProcess(t)
+	m := watch(t, Options{Addr: f.Address(), Follow: p.Address()})
+	until(t, m, "follows", func(st State) bool { return st.InRole })
+}
+
+// TestRole: a server is told whom to follow, again when somebody tells it
+// otherwise, with the leader's password; and one that should lead is told that.
+func TestRole(t *testing.T) {
+	lead, follow := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
+	lead.Do("CONFIG SET requirepass secret")
+	l := watch(t, Options{Addr: follow.Addr, Follow: lead.Addr, LeaderAuth: "secret"})
+	until(t, l, "follows", func(st State) bool { return st.InRole })
+	if ok, why := l.Ready(); !ok {
+		t.Errorf("not ready: %q", why)
+	}
+	follow.Do("FOLLOW no one")
+	until(t, l, "follows again", func(st State) bool { return st.InRole && st.Server.Following != "" })
+
+	other := testkit.NewServer(t, testkit.ServerOptions{})
+	other.Do("CONFIG SET leaderauth secret", "FOLLOW "+strings.Replace(lead.Addr, ":", " ", 1))
+	m := watch(t, Options{Addr: other.Addr})
+	until(t, m, "leads", func(st State) bool { return st.Up && st.InRole && st.Server.Following == "" })
+}
+
+// TestRefused: a server that does not take its role is up and not ready.
+func TestRefused(t *testing.T) {
+	s := testkit.NewServer(t, testkit.ServerOptions{})
+	l := watch(t, Options{Addr: s.Addr, Follow: "127.0.0.1:1"})
+	until(t, l, "up", func(st State) bool { return st.Up && !st.InRole })
+	if ok, why := l.Ready(); ok || len(why) != 1 || !strings.Contains(why[0], "does not follow 127.0.0.1:1 yet") {
+		t.Errorf("ready %v, %q", ok, why)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, opt := range []Options{{}, {Addr: "nonsense"}, {Addr: "a:1", Follow: "b"}} {
+		if _, err := New(opt); err == nil || !strings.Contains(err.Error(), "want host:port") {
+			t.Errorf("%+v: %v", opt, err)
+		}
+	}
+}
+
+func TestSameAddr(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true}, {"a:1", "", false}, {"", "a:1", false}, {"a:1", "a:1", true}, {"a:1", "a:2", false}, {"a:1", "b:1", false},
+		{"127.0.0.1:1", "127.0.0.1:1", true}, {"[::1]:1", "[0:0:0:0:0:0:0:1]:1", true}, {"127.0.0.1:1", "127.0.0.2:1", false}, {"x", "y", false},
+	} {
+		if got := sameAddr(tt.a, tt.b); got != tt.want {
+			t.Errorf("%q and %q: %v", tt.a, tt.b, got)
+		}
+	}
+}
