@@ -51,6 +51,7 @@ func floors() map[string]float64 {
 		"pkg/follower":       3,
 		"pkg/follower/stock": 3.1, // tells the same events
 		"pkg/proxy":          3,
+		"pkg/upstream":       3.1, // another engine behind pkg/proxy
 		"pkg/kube":           3,
 		"pkg/admin":          3,
 		"pkg/node":           3.5, // the embedded node: sessions and server commands over store, leader, follower

@@ -80,8 +80,8 @@ func (s *Server) unregister(c *Conn) {
 }
 
 func (s *Server) setKeepAlive(nc net.Conn) {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
+	tcp := tcpOf(nc)
+	if tcp == nil {
 		return
 	}
 	period := time.Duration(s.keepAlive.Load())

@@ -30,8 +30,9 @@ type Conn struct {
 	cancel context.CancelFunc
 
 	session     atomic.Pointer[Session]
-	lastCommand atomic.Int64 // ns after opened
-	reason      atomic.Int32 // CloseReason + 1; 0 while open
+	rawConn     atomic.Pointer[Raw] // set when a RawSession owns the connection
+	lastCommand atomic.Int64        // ns after opened
+	reason      atomic.Int32        // CloseReason + 1; 0 while open
 
 	// For the sweeper. since is set before phase is.
 	phase atomic.Int32
@@ -52,7 +53,9 @@ type Conn struct {
 func newConn(s *Server, nc net.Conn) *Conn {
 	c := &Conn{srv: s, id: s.lastID.Add(1), nc: nc, opened: time.Now()}
 	c.ctx, c.cancel = context.WithCancel(s.base)
-	c.rd = resp.NewReader((*source)(c), s.opts.Limits)
+	if s.raw == nil {
+		c.rd = resp.NewReader((*source)(c), s.opts.Limits)
+	}
 	return c
 }
 
@@ -99,7 +102,7 @@ func (c *Conn) end(why CloseReason) {
 		return
 	}
 	c.cancel()
-	if tcp, ok := c.nc.(*net.TCPConn); ok && (why == ClosedStalled || why == ClosedCut) {
+	if tcp := tcpOf(c.nc); tcp != nil && (why == ClosedStalled || why == ClosedCut) {
 		// The kernel would keep trying to deliver what it holds.
 		_ = tcp.SetLinger(0)
 	}

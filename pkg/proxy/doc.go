@@ -10,6 +10,9 @@
 // sweeper, watches how long connections have been idle or stuck; so a command
 // costs no timer.
 //
+// A RawBackend (raw.go) is given the bytes of a connection instead of its
+// commands. All else is the same: limits, sweeper, shutdown, statistics.
+//
 // Invariants:
 //
 //   - Every goroutine has ended when Serve returns, unless a Session ignores

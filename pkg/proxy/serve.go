@@ -35,7 +35,7 @@ func (c *Conn) serve() {
 	graceful := err == nil && c.reason.CompareAndSwap(0, int32(why)+1)
 	if graceful {
 		switch why {
-		case ClosedByCommand, ClosedProtocol, ClosedOutput, ClosedDrain:
+		case ClosedByCommand, ClosedByEngine, ClosedEngineLost, ClosedProtocol, ClosedOutput, ClosedDrain:
 			stop := closeAfter(c.ctx, c.nc)
 			linger(c.nc)
 			stop()
@@ -63,6 +63,12 @@ func (c *Conn) run() (why CloseReason, err error) {
 			why, err = ClosedPanic, errPanic
 		}
 	}()
+	if err := c.handshake(); err != nil {
+		return ClosedHandshake, err
+	}
+	if c.srv.raw != nil {
+		return c.serveRaw()
+	}
 	c.openSession()
 	if c.srv.draining.Err() != nil {
 		return ClosedDrain, nil // accepted too late to be woken by the drain

@@ -24,7 +24,8 @@ const cutGrace = 2 * time.Second
 // Server accepts connections and serves them with a Backend.
 type Server struct {
 	opts    Options
-	backend Backend
+	backend Backend    // nil when raw is set
+	raw     RawBackend // nil when backend is set
 	log     *slog.Logger
 	count   counters
 

@@ -25,12 +25,15 @@ const (
 	ClosedPanic                         // the session panicked
 	ClosedDrain                         // shutdown: all that had been received was answered
 	ClosedCut                           // shutdown: the time was up
+	ClosedByEngine                      // RawSession: the server behind it ended the connection
+	ClosedEngineLost                    // RawSession: the server behind it was lost with commands under way
+	ClosedHandshake                     // TLS: no handshake, or none in time
 	numReasons
 )
 
 var reasonNames = [numReasons]string{
 	"client", "mid_command", "reset", "command", "hijack", "protocol", "output", "idle", "stalled", "killed", "header",
-	"panic", "drain", "cut",
+	"panic", "drain", "cut", "engine", "engine_lost", "handshake",
 }
 
 // String returns a short name, fit for a metric label.
@@ -46,7 +49,7 @@ type Stats struct {
 	Current        int   // connections served now
 	Total          int64 // connections accepted and served
 	Rejected       int64 // connections refused because of MaxConns
-	Commands       int64 // commands received
+	Commands       int64 // commands received; raw backends: as far as they tell them apart
 	ProtocolErrors int64
 	Panics         int64
 	BytesIn        int64 // of commands; hijacked connections: through Hijacked.Reader

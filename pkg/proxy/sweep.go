@@ -40,6 +40,12 @@ func (s *Server) sweepPeriod() time.Duration {
 // look ends a connection that has been idle or stuck for too long and wakes one
 // that could give back its buffers.
 func (s *Server) look(c *Conn, now time.Time) {
+	if s.raw != nil {
+		if r := c.rawConn.Load(); r != nil {
+			s.lookRaw(c, r, now)
+		}
+		return
+	}
 	// The phase first: whoever changes it has set the time before.
 	phase := c.phase.Load()
 	took := int64(now.Sub(c.opened)) - c.since.Load()

@@ -1,0 +1,41 @@
+// Package upstream lets pkg/proxy stand before another server, a Tile38: bytes
+// pass unchanged in both directions, and are looked at as they pass.
+//
+//	options.go   options and their defaults
+//	table.go     what is known of commands by their names
+//	requests.go  where commands begin and end in what a client sends
+//	replies.go   where replies begin and end in what an engine sends
+//	pending.go   commands that have been sent and not yet answered
+//	session.go   one client: reads it, sends to an engine
+//	link.go      one connection to an engine: reads it, sends to the client
+//	lost.go      what happens when an engine cannot be reached or is lost
+//	route.go     which engine gets a command; reads that wait for own writes
+//	state.go     AUTH, OUTPUT and names, said again on each new link
+//	target.go    dialling, with pauses
+//	control.go   how far leader and engine are, when nobody else says it
+//	stats.go     counters
+//
+// One goroutine reads the client and writes to the engine; a second one, made
+// with the connection to the engine, at the first byte, reads the engine and
+// writes to the client. So replies of any size pass through, a client may send
+// for as long as it likes before it reads, and who is slow holds up the other
+// through the sockets alone. A goroutine that waits holds no buffer.
+//
+// Counting commands and replies says which command a reply belongs to. It is
+// never needed to pass bytes on: at the first thing that it does not understand
+// (another transport, malformed bytes, a live fence, a reply to nothing) a
+// session becomes opaque and its bytes just pass.
+//
+// Invariants:
+//
+//   - What a client sends arrives unchanged and in order; so does what an engine
+//     sends. Bytes of our own are put only between replies, and only when an
+//     engine cannot be reached, or was lost with commands under way.
+//   - A session writes to one engine at a time. It turns to the other one when
+//     all has been answered, so that replies keep the order of the commands.
+//   - A write is sent once. Nothing that may have been carried out is sent again.
+//   - An incomplete command of up to 512 bytes is held back until it is whole or
+//     longer; what else a session holds is one buffer while it is being sent.
+//
+// The package touches the connections that it is handed and those that it dials.
+package upstream

@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/resp"
+
+	"github.com/tidwall/gjson"
+)
+
+var (
+	// errOver: the session ends; nobody is to be told.
+	errOver = errors.New("the connection ends")
+	// errCut: an engine was lost that had got a part of a command.
+	errCut = errors.New("connection lost within a command; it has not run")
+	// errGone: the rest of a command has come, whose beginning went nowhere.
+	errGone = errors.New("not reachable when the command came; it has not run")
+)
+
+// ended is about an engine that has closed the connection, or a network that
+// has lost it.
+func (l *link) ended(err error) {
+	s := l.s
+	s.mu.Lock()
+	expected := l.lost || s.ending || s.over
+	l.lost = true
+	n, mid, quit := l.pending.n, l.rep.begun, s.quit
+	s.mu.Unlock()
+	if expected {
+		return
+	}
+	s.b.count.lost.Add(1)
+	local := l.t == s.b.engine
+	// An engine that is there has ended the connection on purpose, as it does on QUIT, CLIENT
+	// KILL or bytes that it does not understand. So would it have without us.
+	if s.opaque.Load() || mid || quit || local && l.t.lives(s.ctx) {
+		s.finish(proxy.ClosedByEngine, nil)
+		return
+	}
+	if n == 0 {
+		s.b.count.kept.Add(1)
+		return
+	}
+	s.b.count.lostCommands.Add(int64(n))
+	if errors.Is(err, io.EOF) {
+		err = errors.New("connection closed")
+	}
+	text := fmt.Sprintf("%v: the command may or may not have run", l.t.wrap(err))
+	if err := s.say(text, n); err != nil {
+		s.finish(proxy.ClosedByReset, err)
+		return
+	}
+	s.finish(proxy.ClosedEngineLost, nil)
+}
+
+// refuse answers the commands of the batch with an error, and those of an opaque
+// session with its end.
+func (s *session) refuse(err error) {
+	if errors.Is(err, errOver) || s.isOver() {
+		return
+	}
+	n := 0
+	for i := range s.batch {
+		n += int(s.batch[i].n)
+	}
+	s.batch = s.batch[:0]
+	s.settle()
+	s.b.count.refused.Add(int64(n))
+	switch {
+	case s.opaque.Load():
+		_, werr := s.r.Write(opaqueError(s.req.kind, err.Error()))
+		s.finish(proxy.ClosedEngineLost, werr)
+		return
+	case errors.Is(err, errCut):
+		werr := s.say(fmt.Sprintf("%v", s.b.engine.wrap(err)), 1)
+		s.finish(proxy.ClosedEngineLost, werr)
+		return
+	}
+	if werr := s.say(err.Error(), n); werr != nil {
+		s.finish(proxy.ClosedByReset, werr)
+	}
+}
+
+// sayPiece is how much of many errors is written at once, in bytes.
+const sayPiece = 16 << 10
+
+// say answers n commands with an error.
+func (s *session) say(text string, n int) error {
+	s.mu.Lock()
+	json := s.json
+	s.mu.Unlock()
+	one := errorReply(text, json)
+	var b []byte
+	for n > 0 {
+		for b = b[:0]; n > 0 && len(b) < sayPiece; n-- {
+			b = append(b, one...)
+		}
+		if _, err := s.r.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errorReply is an error in the form that the client has asked for.
+func errorReply(text string, json bool) []byte {
+	if json {
+		j := jsonError(text)
+		return fmt.Appendf(nil, "$%d\r\n%s\r\n", len(j), j)
+	}
+	text = strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
+	return []byte("-ERR " + text + "\r\n")
+}
+
+func jsonError(text string) []byte {
+	b := gjson.AppendJSONString([]byte(jsonFailed+`,"err":`), text)
+	return append(b, `,"elapsed":"0s"}`...)
+}
+
+// opaqueError is an error in the form of another transport.
+func opaqueError(k resp.Kind, text string) []byte {
+	switch j := jsonError(text); k {
+	case resp.Native:
+		return resp.Native.Wrap(j, 0)
+	case resp.HTTP:
+		return fmt.Appendf(nil, "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s\r\n",
+			resp.TypeJSON, len(j)+2, j)
+	}
+	return errorReply(text, false)
+}
+
+// ownWrites is what a session remembers of writes that it sent to the leader.
+type ownWrites struct {
+	some   bool      // the engine here may not have them yet
+	missed time.Time // when waiting for them was last in vain
+}

@@ -1,0 +1,35 @@
+package upstream
+
+import "sync/atomic"
+
+// Stats are counters since the Backend was made, except Links.
+type Stats struct {
+	Links          int64 // connections to engines now
+	Dials          int64 // connections to engines that were made
+	DialFailures   int64 // attempts that failed
+	Refused        int64 // commands answered with an error because no engine could be reached
+	Lost           int64 // connections that an engine ended or the network broke
+	LostCommands   int64 // commands that were under way on those whose engine was gone
+	Kept           int64 // connections of clients that outlived the loss of their engine
+	Opaque         int64 // connections whose bytes just pass, whatever the reason
+	Forwarded      int64 // writes sent to the leader
+	LeaderReads    int64 // reads sent to the leader
+	OwnWriteWaits  int64 // reads that waited for a write of their connection
+	OwnWriteMisses int64 // those that waited in vain, and went to the leader
+}
+
+type counters struct {
+	links, dials, dialFailures, refused, lost, lostCommands, kept, opaque atomic.Int64
+	forwarded, leaderReads, ownWriteWaits, ownWriteMisses                 atomic.Int64
+}
+
+// Stats returns the counters now.
+func (b *Backend) Stats() Stats {
+	n := &b.count
+	return Stats{
+		Links: n.links.Load(), Dials: n.dials.Load(), DialFailures: n.dialFailures.Load(), Refused: n.refused.Load(),
+		Lost: n.lost.Load(), LostCommands: n.lostCommands.Load(), Kept: n.kept.Load(), Opaque: n.opaque.Load(),
+		Forwarded: n.forwarded.Load(), LeaderReads: n.leaderReads.Load(),
+		OwnWriteWaits: n.ownWriteWaits.Load(), OwnWriteMisses: n.ownWriteMisses.Load(),
+	}
+}
