@@ -37,15 +37,16 @@ func floors() map[string]float64 {
 		"pkg/engine":            1.5,
 		"pkg/aof":               1.0,
 
-		"pkg/store":        2,
-		"pkg/compactor":    2,
-		"pkg/replication":  1.5, // words and steps of the protocol: the store cuts its state into the ranges of a resync
-		"pkg/tile38":       2,
-		"pkg/tile38/local": 2.6, // looks after the Tile38 of the pod
-		"pkg/hooks":        2,
-		"pkg/pubsub":       2,
-		"pkg/aoftool":      2.4, // looks at a directory with what floors 1 and 2 have
-		"pkg/settings":     2.5, // reads and writes the options of the packages of floors 1 and 2
+		"pkg/store":         2,
+		"pkg/compactor":     2,
+		"pkg/replication":   1.5, // words and steps of the protocol: the store cuts its state into the ranges of a resync
+		"pkg/tile38":        2,
+		"pkg/tile38/local":  2.6, // looks after the Tile38 of the pod
+		"pkg/tile38/verify": 2.1, // over its connections
+		"pkg/hooks":         2,
+		"pkg/pubsub":        2,
+		"pkg/aoftool":       2.4, // looks at a directory with what floors 1 and 2 have
+		"pkg/settings":      2.5, // reads and writes the options of the packages of floors 1 and 2
 
 		"pkg/leader":         3,
 		"pkg/follower":       3,
