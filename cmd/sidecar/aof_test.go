@@ -192,7 +192,7 @@ func TestTexts(t *testing.T) {
 		"verify [==============>             ]  50 % of 10 MiB, 2.5 MiB/s": 5 << 20,
 		"verify [============================] 100 % of 10 MiB, 5 MiB/s":   10 << 20,
 	} {
-		if got := drawBar("verify", done, 10<<20, 2*time.Second); got != want {
+		if got := (&bar{label: "verify"}).draw(done, 10<<20, 2*time.Second); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

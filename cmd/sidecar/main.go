@@ -70,11 +70,13 @@ keeps its log small without a pause, and tells how it fares.
   sidecar run --follow HOST:9851       a follower of it
   sidecar compact --wait HOST:9851     compact it and its followers, one after the other
   sidecar aof verify DIR               is the log in DIR whole?
-  sidecar spike --leader HOST:9851     what does a compaction do to latency and memory?`,
+  sidecar spike --leader HOST:9851     what does a compaction do to latency and memory?
+  sidecar verify --leader A:9851 --follower B:9851
+                                       do two running servers hold the same?`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand())
+	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand())
 	return cmd
 }

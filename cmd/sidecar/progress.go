@@ -17,6 +17,7 @@ type bar struct {
 	last  time.Time
 	done  int64
 	shown bool
+	text  func(int64) string // writes done and total; nil: as bytes
 }
 
 // barWidth is the number of cells between the brackets.
@@ -43,11 +44,15 @@ func (b *bar) update(done, total int64) {
 		return
 	}
 	b.last, b.shown = now, true
-	_, _ = fmt.Fprintf(b.w, "\r%s\x1b[K", drawBar(b.label, done, total, now.Sub(b.begun)))
+	_, _ = fmt.Fprintf(b.w, "\r%s\x1b[K", b.draw(done, total, now.Sub(b.begun)))
 }
 
-// drawBar is a line without its end.
-func drawBar(label string, done, total int64, took time.Duration) string {
+// draw is a line without its end.
+func (b *bar) draw(done, total int64, took time.Duration) string {
+	text := b.text
+	if text == nil {
+		text = bytesText
+	}
 	done = min(done, total)
 	cells := int(done * barWidth / total)
 	fill := strings.Repeat("=", cells)
@@ -55,7 +60,7 @@ func drawBar(label string, done, total int64, took time.Duration) string {
 		fill += ">" + strings.Repeat(" ", barWidth-cells-1)
 	}
 	rate := float64(done) / max(took.Seconds(), 0.001)
-	return fmt.Sprintf("%s [%s] %3d %% of %s, %s/s", label, fill, done*100/total, bytesText(total), bytesText(int64(rate)))
+	return fmt.Sprintf("%s [%s] %3d %% of %s, %s/s", b.label, fill, done*100/total, text(total), text(int64(rate)))
 }
 
 // clear takes the bar off the screen, so that what is said next has the line.

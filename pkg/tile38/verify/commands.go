@@ -11,6 +11,16 @@ import (
 	"evenkeel/pkg/engine/keys"
 )
 
+func nowMillis() int64 { return time.Now().UnixMilli() }
+
+// sentName spells the name of a field: white space around it does not count.
+func sentName(name string) string {
+	if keys.Reserved(name) {
+		return " " + name
+	}
+	return name
+}
+
 // Difference is an object, a hook or a channel that is not the same on both
 // sides, as it was when it was last looked at.
 type Difference struct {
@@ -27,7 +37,7 @@ func (d Difference) Hook() bool { return d.WantHook != nil || d.HaveHook != nil 
 
 // Commands returns what makes have what want is, when it is carried out on have
 // now.
-func (d Difference) Commands() [][]string { return d.CommandsAt(time.Now().UnixMilli()) }
+func (d Difference) Commands() [][]string { return d.CommandsAt(nowMillis()) }
 
 // CommandsAt is Commands for those that are carried out at the time now, in Unix
 // milliseconds.
@@ -72,10 +82,7 @@ func appendFields(args []string, word string, want, have *Object) []string {
 		if word != "" {
 			args = append(args, word)
 		}
-		if keys.Reserved(name) {
-			name = " " + name // white space around a name does not count
-		}
-		args = append(args, name, value)
+		args = append(args, sentName(name), value)
 	}
 	old := map[string]string{}
 	if have != nil {

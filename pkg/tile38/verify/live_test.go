@@ -100,4 +100,3 @@ func scan(t testing.TB, s Source, key, from string) []Object {
 	}
 	return objects
 }
-
