@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"evenkeel/pkg/engine/field"
 	"evenkeel/pkg/engine/keys"
 )
 
@@ -49,10 +51,18 @@ func (d Difference) CommandsAt(now int64) [][]string {
 		return nil
 	case d.Want == nil:
 		return [][]string{{"DEL", d.Key, d.ID}}
-	case d.Have == nil || d.Why&(Kind|Value) != 0:
-		return [][]string{setCommand(d.Key, d.Want, d.Have, now)}
 	}
 	var cmds [][]string
+	if names := stuck(d.Want, d.Have); len(names) > 0 {
+		loosen := []string{"FSET", d.Key, d.ID}
+		for _, name := range names {
+			loosen = append(loosen, sentName(name), otherValue)
+		}
+		cmds = append(cmds, loosen)
+	}
+	if d.Have == nil || d.Why&(Kind|Value) != 0 {
+		return append(cmds, setCommand(d.Key, d.Want, d.Have, now))
+	}
 	if d.Why&Fields != 0 {
 		cmds = append(cmds, appendFields([]string{"FSET", d.Key, d.ID}, "", d.Want, d.Have))
 	}
@@ -64,6 +74,42 @@ func (d Difference) CommandsAt(now int64) [][]string {
 		cmds = append(cmds, []string{"EXPIRE", d.Key, d.ID, seconds(d.Want.Expires - now)})
 	}
 	return cmds
+}
+
+// otherValue is of another kind than all fields that get stuck.
+const otherValue = "true"
+
+// stuck returns the names of fields that cannot be set from what have has to what
+// want has, because Tile38 takes the two values for the same and leaves the old
+// one: NaN for every number, ABC for abc.
+func stuck(want, have *Object) []string {
+	if have == nil {
+		return nil
+	}
+	wanted := make(map[string]string, len(want.Fields))
+	for _, f := range want.Fields {
+		wanted[f.Name] = f.Value
+	}
+	old := make(map[string]string, len(have.Fields))
+	for _, f := range have.Fields {
+		old[f.Name] = f.Value
+	}
+	var names []string
+	look := func(name string) {
+		w, h := cmp.Or(wanted[name], "0"), cmp.Or(old[name], "0")
+		if !sameField(w, h) && field.ValueOf(w).Equals(field.ValueOf(h)) {
+			names = append(names, name)
+		}
+	}
+	for _, f := range want.Fields {
+		look(f.Name)
+	}
+	for _, f := range have.Fields {
+		if _, ok := wanted[f.Name]; !ok {
+			look(f.Name)
+		}
+	}
+	return names
 }
 
 // setCommand is a SET that makes have, which may be nil, what want is. SET keeps

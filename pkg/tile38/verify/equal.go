@@ -73,17 +73,32 @@ func sameTime(a, b int64, tolerance time.Duration) bool {
 	return max(a-b, b-a) <= tolerance.Milliseconds()
 }
 
+// sameFields compares fields. One that is 0, however it is spelt, is the same as
+// none.
 func sameFields(a, b []Field) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Name != b[i].Name || !sameField(a[i].Value, b[i].Value) {
-			return false
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].Name < b[0].Name:
+			if !zero(a[0]) {
+				return false
+			}
+			a = a[1:]
+		case len(a) == 0 || b[0].Name < a[0].Name:
+			if !zero(b[0]) {
+				return false
+			}
+			b = b[1:]
+		default:
+			if !sameField(a[0].Value, b[0].Value) {
+				return false
+			}
+			a, b = a[1:], b[1:]
 		}
 	}
 	return true
 }
+
+func zero(f Field) bool { return sameField(f.Value, "0") }
 
 // sameField compares two values: numbers by what they are worth, JSON without
 // regard to its spelling.

@@ -18,6 +18,7 @@ import (
 //
 //	KEYS  the collection
 //	ARGV  id, value, n, n words that set the value,
+//	      s, s names of fields that get stuck on the follower,
 //	      m, m times (name, text, name as it is sent, value as it is sent),
 //	      names of fields that are to go
 const logAgain = `
@@ -25,9 +26,16 @@ local key, id, n = KEYS[1], ARGV[1], tonumber(ARGV[3])
 local is = tile38.pcall('GET', key, id, 'WITHFIELDS')
 if not is or is[1] ~= ARGV[2] then return 0 end
 local fields, at = is[2] or {}, 4 + n
+local stuck = {}
+for i = 1, tonumber(ARGV[at]) do
+  at = at + 1
+  stuck[i] = ARGV[at]
+end
+at = at + 1
 local m = tonumber(ARGV[at])
 if #fields ~= 2 * m then return 0 end
-local settings = {}
+local settings, loose = {}, #stuck
+for i = 1, loose do settings[i] = {stuck[i], 'true'} end
 for i = 1, m do
   if fields[2 * i - 1] ~= ARGV[at + 1] or fields[2 * i] ~= ARGV[at + 2] then return 0 end
   settings[#settings + 1] = {ARGV[at + 3], ARGV[at + 4]}
@@ -41,11 +49,9 @@ local function words(t, i)
   end
   if i <= #t then return t[i], words(t, i + 1) end
 end
-local from = 1
-repeat
+local function put(first, last)
   local set = {'SET', key, id}
-  for i = from, #settings do
-    if i == from + 32 then break end
+  for i = first, last do
     set[#set + 1] = 'FIELD'
     set[#set + 1] = settings[i][1]
     set[#set + 1] = settings[i][2]
@@ -56,7 +62,14 @@ repeat
   end
   for i = 4, 3 + n do set[#set + 1] = ARGV[i] end
   tile38.call(words(set, 1))
-  from = from + 32
+end
+if loose > 0 then put(1, loose) end
+local from = loose + 1
+repeat
+  local last = from + 31
+  if last > #settings then last = #settings end
+  put(from, last)
+  from = last + 1
 until from > #settings
 return 1`
 
@@ -208,6 +221,11 @@ func logCommand(d Difference) []string {
 	value := valueArgs(d.Want)
 	args := []string{"EVAL", logAgain, "1", d.Key, d.ID, d.Want.Value, strconv.Itoa(len(value))}
 	args = append(args, value...)
+	names := stuck(d.Want, d.Have)
+	args = append(args, strconv.Itoa(len(names)))
+	for _, name := range names {
+		args = append(args, sentName(name))
+	}
 	args = append(args, strconv.Itoa(len(d.Want.Fields)))
 	wanted := map[string]bool{}
 	for _, f := range d.Want.Fields {
