@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidwall/redcon"
 
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/engine/command"
@@ -23,6 +26,8 @@ type fake struct {
 	// before is called for each command before it is answered, with the engine to
 	// change; it must not call query.
 	before func(f *fake, args []string)
+	// following is what SERVER says.
+	following string
 }
 
 // newFake starts one. It ends with the test.
@@ -95,6 +100,9 @@ func (f *fake) query(args []string, json bool) string {
 	name := strings.ToLower(args[0])
 	out := reply.Reply{JSON: json}
 	spec := f.eng.Lookup(name)
+	if name == "server" {
+		return f.server()
+	}
 	if spec == nil {
 		out.Fail(name, reply.Plain("unknown command '"+args[0]+"'"))
 	} else {
@@ -116,6 +124,19 @@ func (f *fake) query(args []string, json bool) string {
 	out.Rest()
 	out.Finish(0, time.Microsecond)
 	return string(out.Buf)
+}
+
+// server is the answer to SERVER.
+func (f *fake) server() string {
+	members := []string{"id", f.addr, "num_objects", strconv.Itoa(f.eng.State().Totals().Items)}
+	if f.following != "" {
+		members = append(members, "following", f.following)
+	}
+	b := redcon.AppendArray(nil, len(members))
+	for _, m := range members {
+		b = redcon.AppendBulkString(b, m)
+	}
+	return string(b)
 }
 
 // do carries out commands, which must succeed.
