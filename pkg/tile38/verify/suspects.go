@@ -11,6 +11,8 @@ import (
 const (
 	// groupObjects is how many suspects are looked at again at once.
 	groupObjects = 512
+	// groupBytes is about how large those may be together.
+	groupBytes = 8 << 20
 	// patience is how many times the usual number of looks something may take that
 	// changes each time.
 	patience = 6
@@ -29,6 +31,8 @@ type group struct {
 	key  string
 	list []*suspect
 	due  time.Time
+
+	bytes int
 }
 
 // suspect is an object that differed when it was last looked at.
@@ -97,9 +101,14 @@ func (c *comparison) suspect(ctx context.Context, key string, want, have *Object
 	}
 	s.open.key = key
 	s.open.list = append(s.open.list, &suspect{id: strings.Clone(id.ID), want: s.shape(want), have: s.shape(have)})
+	for _, o := range []*Object{want, have} {
+		if o != nil {
+			s.open.bytes += len(o.Value)
+		}
+	}
 	s.count++
 	c.sum.Again++
-	if len(s.open.list) < min(groupObjects, c.o.Suspects) {
+	if len(s.open.list) < min(groupObjects, c.o.Suspects) && s.open.bytes < groupBytes {
 		return nil
 	}
 	c.close()
