@@ -53,7 +53,7 @@ func (o *Options) EnsureDefaults() {
 func (o *Options) Validate() error {
 	var errs []error
 	if o.Tolerance < 0 {
-		errs = append(errs, fmt.Errorf("Tolerance is %s: want 0 or more", o.Tolerance))
+		errs = append(errs, fmt.Errorf("option Tolerance is %s: want 0 or more", o.Tolerance))
 	}
 	for _, p := range o.Pauses {
 		if p < 0 {
@@ -61,7 +61,7 @@ func (o *Options) Validate() error {
 		}
 	}
 	if o.Suspects < 1 {
-		errs = append(errs, fmt.Errorf("Suspects is %d: want 1 or more", o.Suspects))
+		errs = append(errs, fmt.Errorf("option Suspects is %d: want 1 or more", o.Suspects))
 	}
 	return errors.Join(errs...)
 }

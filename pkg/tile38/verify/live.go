@@ -59,14 +59,14 @@ func (o *LiveOptions) Validate() error {
 		v    int
 	}{{"Page", o.Page}, {"PageBytes", o.PageBytes}, {"MaxPageBytes", o.MaxPageBytes}, {"MaxBytes", o.MaxBytes}} {
 		if d.v < 1 {
-			errs = append(errs, fmt.Errorf("%s is %d: want 1 or more", d.name, d.v))
+			errs = append(errs, fmt.Errorf("option %s is %d: want 1 or more", d.name, d.v))
 		}
 	}
 	if o.Rate < 0 {
-		errs = append(errs, fmt.Errorf("Rate is %d: want 0 or more", o.Rate))
+		errs = append(errs, fmt.Errorf("option Rate is %d: want 0 or more", o.Rate))
 	}
 	if o.Addr == "" {
-		errs = append(errs, errors.New("Addr is empty"))
+		errs = append(errs, errors.New("option Addr is empty"))
 	}
 	return errors.Join(errs...)
 }

@@ -2,49 +2,17 @@ package verify
 
 import (
 	"context"
-	"net"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
+	"evenkeel/internal/testkit"
 	"evenkeel/pkg/tile38"
 )
 
 // realServer starts the server that TILE38_SERVER names, and returns its address.
 func realServer(t testing.TB) string {
 	t.Helper()
-	bin := os.Getenv("TILE38_SERVER")
-	if bin == "" {
-		t.Skip("TILE38_SERVER does not name a Tile38 server")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(bin, "-h", "127.0.0.1", "-p", port, "-d", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-			return addr
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not listen on %s: %v", bin, addr, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	return testkit.NewProcess(t).Address()
 }
 
 func dial(t testing.TB, addr string) *tile38.Conn {

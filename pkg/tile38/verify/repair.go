@@ -21,6 +21,8 @@ import (
 //	      s, s names of fields that get stuck on the follower,
 //	      m, m times (name, text, name as it is sent, value as it is sent),
 //	      names of fields that are to go
+//
+//nolint:dupword // two ends of Lua
 const logAgain = `
 local key, id, n = KEYS[1], ARGV[1], tonumber(ARGV[3])
 local is = tile38.pcall('GET', key, id, 'WITHFIELDS')

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"evenkeel/internal/testkit"
 	"evenkeel/pkg/tile38"
 )
 
@@ -47,32 +48,39 @@ func describe(all []Difference) string {
 	return b.String()
 }
 
-// source is a server, and a way to write to it.
+// server is one, and a way to write to it.
 type server struct {
 	*LiveSource
 	do func(cmds ...[]string)
 }
 
-// servers returns two empty ones: fakes, and real ones if there are.
-func servers(t *testing.T, f func(t *testing.T, a, b server)) {
-	t.Run("fake", func(t *testing.T) {
-		make := func() server {
-			fk := newFake(t)
-			return server{live(t, fk.addr), func(cmds ...[]string) { t.Helper(); fk.do(t, cmds...) }}
-		}
-		f(t, make(), make())
+// machines runs a test on played servers, and on real ones when there are.
+func machines(t *testing.T, f func(t *testing.T, start func() testkit.Machine)) {
+	t.Helper()
+	t.Run("played", func(t *testing.T) {
+		f(t, func() testkit.Machine {
+			return testkit.NewServer(t, testkit.ServerOptions{Block: 4 << 10, Retry: 50 * time.Millisecond})
+		})
 	})
 	t.Run("real", func(t *testing.T) {
-		make := func() server {
-			addr := realServer(t)
-			c := dial(t, addr)
-			return server{live(t, addr), func(cmds ...[]string) { t.Helper(); do(t, c, cmds...) }}
-		}
-		f(t, make(), make())
+		testkit.Binary(t)
+		f(t, func() testkit.Machine { return testkit.NewProcess(t) })
 	})
 }
 
-// common is data of many kinds.
+// servers is machines with two empty ones.
+func servers(t *testing.T, f func(t *testing.T, a, b server)) {
+	t.Helper()
+	machines(t, func(t *testing.T, start func() testkit.Machine) { f(t, of(t, start()), of(t, start())) })
+}
+
+func of(t *testing.T, m testkit.Machine) server {
+	t.Helper()
+	c := dial(t, m.Address())
+	return server{live(t, m.Address()), func(cmds ...[]string) { t.Helper(); do(t, c, cmds...) }}
+}
+
+// commonData is data of many kinds.
 func commonData() [][]string {
 	return [][]string{
 		{"SET", "a", "p", "FIELD", "speed", "10", "FIELD", "s", `"10"`, "POINT", "33.5", "-115.1"},
