@@ -76,7 +76,7 @@ Exit status:
 	f.IntVar(&v.maxReport, "max-report", 100, "name so many differences, and count the others; 0 is all")
 	f.BoolVar(&v.json, "json", false, "write one JSON object a line: the differences, then a summary")
 	f.IntVar(&v.rate, "rate", 0, "read so many objects per second of each server at most; 0 pauses after each page for as long as it took")
-	f.IntVar(&v.page, "page", 1000, "read so many objects at once at most; a server does nothing else meanwhile")
+	f.IntVar(&v.page, "page", 250, "read so many objects at once at most; a server does nothing else meanwhile")
 	f.DurationVar(&v.tolerance, "tolerance", 2*time.Second, "by how much times to live may differ")
 	f.DurationVar(&v.settle, "settle", 2*time.Second, "how long what differs is watched: more than the follower is behind")
 	f.BoolVar(&v.noExpiry, "no-expiry", false, "leave times to live out: they are most of the time it takes")
