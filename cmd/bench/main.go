@@ -32,6 +32,7 @@ type options struct {
 	phase    time.Duration // of the latencies before and after a compaction
 	rate     int           // requests a second of each operation, for latencies
 	fences   bool          // measure fences, and nothing else
+	proxy    bool          // measure proxies before the first program, and nothing else
 	bound    time.Duration // of defining as many hooks as are asked for
 	json     bool
 	dir      string
@@ -44,6 +45,9 @@ type program struct {
 }
 
 func run(ctx context.Context, args []string) (err error) {
+	if len(args) > 0 && args[0] == serveWord {
+		return serveProxy(ctx, args[1:])
+	}
 	var o options
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	add := func(k kind) func(string) error {
@@ -62,6 +66,7 @@ func run(ctx context.Context, args []string) (err error) {
 	fs.DurationVar(&o.phase, "phase", 10*time.Second, "of the latencies before and after a compaction")
 	fs.IntVar(&o.rate, "rate", 500, "requests a second of each operation, for the latencies")
 	fs.BoolVar(&o.fences, "fences", false, "measure hooks, channels and live fences instead")
+	fs.BoolVar(&o.proxy, "proxy", false, "measure ways to the first server instead: direct, our proxy, HAProxy, twemproxy")
 	fs.DurationVar(&o.bound, "bound", 20*time.Second, "how long defining hooks may take; what is reached then is measured")
 	fs.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	fs.StringVar(&o.dir, "dir", "", "`folder` for the servers' data; empty: a temporary one")
@@ -80,6 +85,9 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	o.dir = dir
+	if o.proxy {
+		return measureProxy(ctx, o, newProgress(os.Stderr), os.Stdout)
+	}
 	r, err := measure(ctx, o, newProgress(os.Stderr))
 	if err != nil {
 		return err

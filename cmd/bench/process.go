@@ -64,21 +64,9 @@ func (s *server) start(ctx context.Context, leader string) error {
 			args = append(args, "--follow", leader)
 		}
 	}
-	out, err := os.OpenFile(s.dir+".out", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
+	if err := s.exec(ctx, s.path, args); err != nil {
 		return err
 	}
-	defer out.Close()
-	cmd := exec.CommandContext(ctx, s.path, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", s.name, err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }() // joined by stop
-	s.cmd, s.done = cmd, done
 	if leader == "" || s.kind == sidecar {
 		return nil
 	}

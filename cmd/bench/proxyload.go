@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Sizes of the rounds in which ways to the engine take turns: short ones, so
+// that whatever else the machine does meets all of them.
+const (
+	proxyRounds   = 9
+	proxyRound    = 300 * time.Millisecond
+	proxyPipeline = 32
+	latencyRound  = time.Second
+)
+
+// proxyRow is one operation over every way, round by round.
+type proxyRow struct {
+	name   string
+	unit   string
+	better string               // what the ratio, or the difference, to direct should be
+	values map[string][]float64 // by front, one for each round
+	added  bool                 // compare by difference
+	failed map[string]string    // why a front has none
+}
+
+type proxyReport struct {
+	fronts []*front
+	rows   []*proxyRow
+	busy   float64
+	rate   int
+}
+
+func compareFronts(ctx context.Context, o options, all []*front, say *progress) (*proxyReport, error) {
+	r := &proxyReport{fronts: all, busy: loadAverage()}
+	o.duration = proxyRound
+	for _, inFlight := range []int{1, proxyPipeline} {
+		for _, what := range []op{opGet, opSet, opNearby} {
+			row := r.row(fmt.Sprintf("%s, %d in flight", what.name, inFlight), "/s")
+			row.better = map[bool]string{true: ">= 0.95", false: ">= 0.9"}[inFlight == 1]
+			say.start("%s", row.name)
+			if err := r.rounds(ctx, row, func(f *front) (float64, error) {
+				return throughput(ctx, f.addr, o, what, inFlight)
+			}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	// Half of what comes through our own proxy, the same for all.
+	r.rate = max(1, int(median(r.rows[0].values["evenkeel"])/2))
+	o.rate = r.rate
+	row := r.row("GET, p99 at half load", "ms")
+	row.added, row.better = true, "<= 0.15"
+	say.start("%s", row.name)
+	return r, r.rounds(ctx, row, func(f *front) (float64, error) {
+		during, cancel := context.WithTimeout(ctx, latencyRound)
+		defer cancel()
+		s := &stream{op: opGet, addr: f.addr}
+		began := time.Now()
+		if err := s.run(during, o); err != nil {
+			return 0, err
+		}
+		return quantile(s.between(began.Add(latencyRound/10), began.Add(latencyRound)), 99).Seconds() * 1e3, ctx.Err()
+	})
+}
+
+func (r *proxyReport) row(name, unit string) *proxyRow {
+	row := &proxyRow{name: name, unit: unit, values: map[string][]float64{}, failed: map[string]string{}}
+	r.rows = append(r.rows, row)
+	return row
+}
+
+// rounds measures all fronts in turns, each time beginning with another one.
+func (r *proxyReport) rounds(ctx context.Context, row *proxyRow, do func(f *front) (float64, error)) error {
+	for round := range proxyRounds {
+		for i := range r.fronts {
+			f := r.fronts[(i+round)%len(r.fronts)]
+			if f.missing != "" || row.failed[f.name] != "" {
+				continue
+			}
+			v, err := do(f)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				if f.name == "direct" || f.name == "evenkeel" {
+					return fmt.Errorf("%s: %s: %w", f.name, row.name, err)
+				}
+				row.failed[f.name] = "refused" // it speaks a part of the protocol
+				continue
+			}
+			row.values[f.name] = append(row.values[f.name], v)
+		}
+	}
+	return nil
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+// against is the median, over the rounds, of a front compared with direct.
+func (x *proxyRow) against(name string) float64 {
+	direct := x.values["direct"]
+	var all []float64
+	for i, v := range x.values[name] {
+		if x.added {
+			all = append(all, v-direct[i])
+		} else {
+			all = append(all, v/direct[i])
+		}
+	}
+	return median(all)
+}
+
+func (r *proxyReport) write(w io.Writer, o options, engine string) error {
+	fmt.Fprintf(w, "%s with %d points; %d connections; medians of %d rounds in turns, and of their ratios to direct; %d CPUs for client, proxy and engine; latency at %d requests/s\n\n",
+		engine, o.points, o.conns, proxyRounds, runtime.NumCPU(), r.rate)
+	if r.busy > float64(runtime.NumCPU())/2 {
+		fmt.Fprintf(w, "The machine was busy at the start (load average %.1f): trust ratios more than numbers.\n\n", r.busy)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "\t")
+	for _, f := range r.fronts {
+		fmt.Fprintf(t, "%s\t", f.name)
+		if f.name != "direct" {
+			fmt.Fprint(t, "\t")
+		}
+	}
+	fmt.Fprintln(t, "target")
+	for _, x := range r.rows {
+		cells := []string{x.name + ", " + strings.TrimPrefix(x.unit, ",")}
+		for _, f := range r.fronts {
+			cell, compared := "-", ""
+			switch {
+			case f.missing != "":
+				cell = f.missing
+			case x.failed[f.name] != "":
+				cell = x.failed[f.name]
+			default:
+				cell = number(median(x.values[f.name]))
+				compared = fmt.Sprintf("%.2f", x.against(f.name))
+				if x.added {
+					compared = fmt.Sprintf("%+.2f", x.against(f.name))
+				}
+			}
+			cells = append(cells, cell)
+			if f.name != "direct" {
+				cells = append(cells, compared)
+			}
+		}
+		verdict := "MISSED"
+		if met := meets(x.against("evenkeel"), x.better); met != nil && *met {
+			verdict = "met"
+		}
+		fmt.Fprintf(t, "%s\t%s %s\n", strings.Join(cells, "\t"), x.better, verdict)
+	}
+	return t.Flush()
+}
