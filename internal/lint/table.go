@@ -16,6 +16,7 @@ func floors() map[string]float64 {
 		"internal/clock":       0,
 		"internal/load":        0, // makes requests of a server, and measures
 		"pkg/resp":             0,
+		"pkg/tlsfile":          0,
 		"internal/fsx/fsxtest": 0.5,
 
 		"pkg/engine/field":      1.0,

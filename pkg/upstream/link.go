@@ -65,7 +65,7 @@ func (s *session) dial(to side) (*link, error) {
 	} else {
 		s.mu.Unlock()
 	}
-	nc, err := t.dial(s.ctx)
+	nc, err := t.dialAside(s.ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,18 @@ func (b *Backend) newTarget(role, addr string, connect func(context.Context, str
 	return &target{addr: addr, role: role, connect: connect, b: b, turns: make(chan struct{}, maxDialling)}
 }
 
+// dialAside is dial on a goroutine of its own: connecting takes a deep stack,
+// which the one that waits for the client would then have for good.
+func (t *target) dialAside(ctx context.Context) (nc net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		nc, err = t.dial(ctx)
+	}()
+	<-done
+	return nc, err
+}
+
 // dial connects, again and again until the target has been out of reach for
 // ConnectWait, or ctx ends.
 func (t *target) dial(ctx context.Context) (net.Conn, error) {
