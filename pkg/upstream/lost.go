@@ -18,8 +18,6 @@ var (
 	errOver = errors.New("the connection ends")
 	// errCut: an engine was lost that had got a part of a command.
 	errCut = errors.New("connection lost within a command; it has not run")
-	// errGone: the rest of a command has come, whose beginning went nowhere.
-	errGone = errors.New("not reachable when the command came; it has not run")
 )
 
 // ended is about an engine that has closed the connection, or a network that

@@ -26,7 +26,7 @@ type session struct {
 
 	side   side  // where commands go at the moment
 	routed bool  // that has been decided for the command that is inside
-	drop   bool  // the command that is inside goes nowhere: its engine cannot be reached
+	drop   error // why the command that is inside goes nowhere: its engine cannot be reached
 	route  Route // as of the last piece
 	own    ownWrites
 
@@ -232,7 +232,7 @@ func (s *session) take(b []byte, held int) {
 		}
 		s.routed = ev == eventMore
 		off += n
-		if s.drop {
+		if s.drop != nil {
 			s.dropped(ev, at)
 			start = off
 		} else if ev == eventCommand {
@@ -268,9 +268,10 @@ func (s *session) dropped(ev event, at time.Duration) {
 	if ev == eventMore {
 		return
 	}
-	s.drop = false
+	err := s.drop
+	s.drop = nil
 	s.batch = append(s.batch[:0], entry{cmd: s.req.cmd, at: at, n: 1})
-	s.refuse(errGone)
+	s.refuse(err)
 }
 
 // maxBatch is the largest batch that a session keeps, in entries.
@@ -286,7 +287,9 @@ func (s *session) send(p []byte, inside bool) {
 		l, err := s.dial(s.side)
 		if err != nil {
 			s.refuse(err)
-			s.drop = inside && !s.isOver()
+			if inside {
+				s.drop = err
+			}
 			break
 		}
 		if s.register(l, inside) {
@@ -339,7 +342,6 @@ func (s *session) write(l *link, p []byte) {
 // batch ends.
 func (s *session) turnOpaque(b []byte, at int) {
 	s.send(b[:at], false)
-	s.settle() // what was counted is answered before, so that its errors are known
 	s.mu.Lock()
 	s.makeOpaque()
 	s.mu.Unlock()
