@@ -9,7 +9,7 @@ import (
 // before is what has not been sent and comes first; true: it has been now.
 func (s *session) turn(before []byte) bool {
 	to := s.choose(s.req.cmd)
-	reads := s.own.some && s.req.cmd != nil && s.req.cmd.class == classRead && to == sideEngine
+	reads := s.own.some && s.req.cmd != nil && s.req.cmd.class == classRead && to == sideEngine && s.routes()
 	if to == s.side && !reads {
 		return false
 	}
@@ -26,10 +26,15 @@ func (s *session) turn(before []byte) bool {
 	return true
 }
 
+// routes says whether there is anything to choose.
+func (s *session) routes() bool {
+	return s.route.Following && s.route.Leader != "" && !s.opaque.Load()
+}
+
 // choose says which engine a command is for.
 func (s *session) choose(k *known) side {
 	r := &s.route
-	if !r.Following || r.Leader == "" || k == nil || s.opaque.Load() {
+	if k == nil || !s.routes() {
 		return sideEngine
 	}
 	switch k.class {

@@ -1,0 +1,308 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/resp"
+	"evenkeel/pkg/tlsfile"
+)
+
+// echo is an engine that answers each command with its own name and the words,
+// and remembers them.
+type echo struct {
+	addr string
+	mu   sync.Mutex
+	got  []string
+	size atomic.Int64 // aof_size
+}
+
+func newEcho(t testing.TB, name string) *echo {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &echo{addr: ln.Addr().String()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
+			wg.Go(func() {
+				e.serve(nc, name)
+				stop()
+				_ = nc.Close()
+			})
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); cancel(); wg.Wait() })
+	return e
+}
+
+func (e *echo) serve(nc net.Conn, name string) {
+	rd := resp.NewReader(bufio.NewReader(nc), resp.Limits{})
+	for {
+		cmd, err := rd.Next()
+		if err != nil {
+			return
+		}
+		line := strings.Join(cmd.Args, " ")
+		answer := "+" + name + " " + line + "\r\n"
+		if cmd.Args[0] == "server" {
+			answer = array("id", "x", "aof_size", fmt.Sprint(e.size.Load()))
+		} else {
+			e.mu.Lock()
+			e.got = append(e.got, line)
+			e.mu.Unlock()
+		}
+		if _, err := io.WriteString(nc, answer); err != nil {
+			return
+		}
+	}
+}
+
+// pod is a proxy of a pod that follows.
+func pod(t testing.TB, o Options) (f *fixture, here, leader *echo, route *atomic.Pointer[Route]) {
+	t.Helper()
+	here, leader = newEcho(t, "here"), newEcho(t, "leader")
+	route = &atomic.Pointer[Route]{}
+	route.Store(&Route{Following: true, Leader: leader.addr, Fit: true})
+	o.Engine, o.Route = here.addr, func() Route { return *route.Load() }
+	return start(t, o, proxy.Options{}), here, leader, route
+}
+
+func TestRoutes(t *testing.T) {
+	f, here, leader, route := pod(t, Options{})
+	client := dial(t, f.addr)
+	ask := func(in string, want ...string) {
+		t.Helper()
+		client.send(in)
+		for _, w := range want {
+			client.want("+" + w + "\r\n")
+		}
+	}
+	// The order of the replies is that of the commands, wherever they go.
+	ask("GET k a\r\nSET k a POINT 1 2\r\nSET k b POINT 1 2\r\nGET k b\r\nSERVER\r\nEVAL x 0\r\nnonsense\r\nTIMEOUT 1 DEL k a\r\nTIMEOUT 1 GET k a\r\n",
+		"here GET k a", "leader SET k a POINT 1 2", "leader SET k b POINT 1 2", "here GET k b", "here SERVER", "leader EVAL x 0",
+		"here nonsense", "leader TIMEOUT 1 DEL k a", "here TIMEOUT 1 GET k a")
+	large := strings.Repeat("x", 100_000)
+	ask("PING\r\n"+array("SET", "k", "c", "STRING", large)+"PING\r\n", "here PING", "leader SET k c STRING "+large, "here PING")
+
+	route.Store(&Route{Following: true, Leader: leader.addr})
+	ask("GET k a\r\nPING\r\n", "leader GET k a", "here PING")
+	route.Store(&Route{Following: true, Fit: true}) // nobody knows where the leader is
+	ask("SET k a POINT 1 2\r\nGET k a\r\n", "here SET k a POINT 1 2", "here GET k a")
+	route.Store(&Route{}) // it has become the leader
+	ask("SET k a POINT 1 2\r\nGET k a\r\n", "here SET k a POINT 1 2", "here GET k a")
+	if s := f.b.Stats(); s.Forwarded != 5 || s.LeaderReads != 1 {
+		t.Errorf("%+v", s)
+	}
+
+	// Another leader, and state that is said to each.
+	other := newEcho(t, "other")
+	route.Store(&Route{Following: true, Leader: other.addr, Fit: true})
+	ask("AUTH secret\r\nSET k a POINT 1 2\r\nGET k a\r\n", "here AUTH secret", "other SET k a POINT 1 2", "here GET k a")
+	ask("OUTPUT resp\r\nSET k b POINT 1 2\r\nGET k a\r\n", "here OUTPUT resp", "other SET k b POINT 1 2", "here GET k a")
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	want := "AUTH secret,SET k a POINT 1 2,AUTH secret,OUTPUT resp,SET k b POINT 1 2"
+	if got := strings.Join(other.got, ","); got != want {
+		t.Errorf("the other leader got %s\nwant %s", got, want)
+	}
+	here.mu.Lock()
+	defer here.mu.Unlock()
+	if got := strings.Join(here.got, ","); strings.Count(got, "AUTH") != 1 {
+		t.Errorf("the engine here got %s", got)
+	}
+}
+
+func TestRouteOptions(t *testing.T) {
+	f, _, _, _ := pod(t, Options{ReadFrom: ReadLeader, LocalWrites: true})
+	c := dial(t, f.addr)
+	c.send("GET k a\r\nSET k a POINT 1 2\r\nPING\r\n")
+	c.want("+leader GET k a\r\n+here SET k a POINT 1 2\r\n+here PING\r\n")
+
+	f, _, leader, route := pod(t, Options{ReadFrom: ReadLocal})
+	route.Store(&Route{Following: true, Leader: leader.addr})
+	c = dial(t, f.addr)
+	c.send("GET k a\r\nSET k a POINT 1 2\r\n")
+	c.want("+here GET k a\r\n+leader SET k a POINT 1 2\r\n")
+}
+
+// A read waits for what its connection has written through the leader.
+func TestReadYourWrites(t *testing.T) {
+	for _, how := range []string{"given", "asked"} {
+		t.Run(how, func(t *testing.T) {
+			o := Options{ReadYourWritesTimeout: 150 * time.Millisecond}
+			waits := make(chan int64, 10)
+			arrived := make(chan struct{})
+			if how == "given" {
+				o.Offset = func(context.Context) (int64, error) { return 77, nil }
+				o.WaitFor = func(ctx context.Context, offset int64) error {
+					waits <- offset
+					select {
+					case <-arrived:
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+			}
+			f, here, leader, _ := pod(t, o)
+			leader.size.Store(77)
+			here.size.Store(70)
+			c := dial(t, f.addr)
+			c.send("SET k a POINT 1 2\r\nGET k a\r\nGET k b\r\nPING\r\n")
+			// In vain: the leader has it for certain. Only the first of a pipeline waits.
+			c.want("+leader SET k a POINT 1 2\r\n+leader GET k a\r\n+leader GET k b\r\n+here PING\r\n")
+			if s := f.b.Stats(); s.OwnWriteWaits != 1 || s.OwnWriteMisses != 1 || s.LeaderReads != 2 {
+				t.Errorf("%+v", s)
+			}
+			here.size.Store(77)
+			close(arrived)
+			f.eventually("reads here again", func() bool {
+				c.send("GET k a\r\n")
+				line, err := c.r.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				return line == "+here GET k a\r\n"
+			})
+			if how == "given" {
+				if offset := <-waits; offset != 77 {
+					t.Errorf("waited for %d", offset)
+				}
+			}
+			n := f.b.Stats().OwnWriteWaits
+			c.send("GET k a\r\n")
+			c.want("+here GET k a\r\n")
+			if f.b.Stats().OwnWriteWaits != n {
+				t.Error("waits again without a write")
+			}
+			other := dial(t, f.addr) // has written nothing
+			other.send("GET k a\r\n")
+			other.want("+here GET k a\r\n")
+		})
+	}
+}
+
+// A leader that is lost with a write under way: nobody knows.
+func TestLeaderLost(t *testing.T) {
+	f, _, _, route := pod(t, Options{ConnectWait: 50 * time.Millisecond})
+	leader := newScript(t)
+	route.Store(&Route{Following: true, Leader: leader.addr, Fit: true})
+	c := dial(t, f.addr)
+	c.send("SET k a POINT 1 2\r\n")
+	l := leader.next()
+	l.want("SET k a POINT 1 2\r\n")
+	leader.stop()
+	_ = l.Close()
+	got, _ := io.ReadAll(c.r)
+	if !strings.HasPrefix(string(got), "-ERR leader "+leader.addr) || !strings.Contains(string(got), "may or may not") {
+		t.Errorf("got %q", got)
+	}
+	// One that is away leaves reads alone.
+	c = dial(t, f.addr)
+	c.send("SET k a POINT 1 2\r\nPING\r\n")
+	line, err := c.r.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "-ERR leader "+leader.addr) {
+		t.Errorf("got %q, %v", line, err)
+	}
+	c.want("+here PING\r\n")
+}
+
+// certificates writes a certificate for 127.0.0.1 that has signed itself.
+func certificates(t *testing.T) tlsfile.Files {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pod"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	f := tlsfile.Files{Cert: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k"), CA: filepath.Join(dir, "c")}
+	err = errors.Join(os.WriteFile(f.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(f.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TLS on both sides: the client's and that of a leader, whose proxy it is too.
+func TestTLS(t *testing.T) {
+	files := certificates(t)
+	client, err := tlsfile.NewClient(files, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := func() net.Listener {
+		config, err := tlsfile.Server(tlsfile.Files{Cert: files.Cert, Key: files.Key}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
+	leader, here := newEcho(t, "leader"), newEcho(t, "here")
+	po := proxy.Options{HeaderTimeout: 200 * time.Millisecond}
+	lead := startOn(t, Options{Engine: leader.addr}, po, secure())
+	f := startOn(t, Options{Engine: here.addr, DialLeader: client.Dial, Offset: func(context.Context) (int64, error) { return 0, nil },
+		WaitFor: func(context.Context, int64) error { return nil },
+		Route:   func() Route { return Route{Following: true, Leader: lead.addr, Fit: true} }}, po, secure())
+	nc, err := client.Dial(context.Background(), f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newPeer(t, nc)
+	large := strings.Repeat("x", 1<<20)
+	go func() {
+		_, _ = io.WriteString(c, "GET k a\r\nPING\r\n"+array("SET", "k", "a", "STRING", large)+"GET k b\r\n")
+	}()
+	c.want("+here GET k a\r\n+here PING\r\n+leader SET k a STRING " + large + "\r\n+here GET k b\r\n")
+	c.closeWrite()
+	c.wantEnd("")
+
+	// A client that does not begin with a handshake is not waited for.
+	dial(t, f.addr).wantEnd("")
+	f.eventually("no handshake", func() bool { return f.Stats().Closed[proxy.ClosedHandshake] == 1 })
+}
