@@ -12,7 +12,7 @@ GOLANGCI_VERSION := v2.12.2
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: help build test race vet fmt lint tools conformance bench simulation fuzz ci clean
+.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -48,6 +48,10 @@ conformance: build ## replay recorded conversations: GROUPS="keys search", CONFO
 bench: build ## measure, beside TILE38_SERVER=path when given; FENCES=1: fences; BENCHFLAGS="--points 20000"
 	$(GO) build -o $(BIN)/bench ./cmd/bench
 	$(BIN)/bench --sidecar $(BIN)/sidecar $(if $(TILE38_SERVER),--tile38 $(TILE38_SERVER)) $(if $(FENCES),--fences) $(BENCHFLAGS)
+
+bench-proxy: build ## ways to one server, TILE38_SERVER=path or our own: direct, our proxy, HAProxy, twemproxy; BENCHFLAGS
+	$(GO) build -o $(BIN)/bench ./cmd/bench
+	$(BIN)/bench --proxy $(if $(TILE38_SERVER),--tile38 $(TILE38_SERVER),--sidecar $(BIN)/sidecar) --points 50000 $(BENCHFLAGS)
 
 simulation: ## seeds of the simulation for two times SIMTIME=30s, and 2000 of the metamorphic test
 	@$(GO) test -v -count=1 $(SIMFLAGS) ./test/simulation -simulation.time $(SIMTIME)

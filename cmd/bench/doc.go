@@ -4,6 +4,7 @@
 //	bench --sidecar bin/sidecar --tile38 tile38-server
 //	bench --sidecar bin/sidecar --points 20000 --json
 //	bench --sidecar bin/sidecar --tile38 tile38-server --fences
+//	bench --tile38 tile38-server --proxy
 //
 // It starts each server itself, on free ports of 127.0.0.1 with data in a
 // temporary folder, and ends it by its process id. Every stage is done with one
@@ -21,6 +22,8 @@
 //	memory.go    the highest resident memory of a time; what is overwritten meanwhile
 //	fences.go    --fences: SETs beside many hooks and channels, and what those cost
 //	events.go    --fences: messages to subscribers, live fences and webhooks
+//	proxy.go     --proxy: our proxy, HAProxy and twemproxy before one server
+//	proxyload.go --proxy: they take turns in short rounds
 //	report.go    numbers, ratios, table, JSON
 //	progress.go  one line that says what goes on
 package main

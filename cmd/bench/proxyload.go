@@ -58,7 +58,7 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 	row := r.row("GET, p99 at half load", "ms")
 	row.added, row.better = true, "<= 0.15"
 	say.start("%s", row.name)
-	return r, r.rounds(ctx, row, func(f *front) (float64, error) {
+	err := r.rounds(ctx, row, func(f *front) (float64, error) {
 		during, cancel := context.WithTimeout(ctx, latencyRound)
 		defer cancel()
 		s := &stream{op: opGet, addr: f.addr}
@@ -68,6 +68,7 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 		}
 		return quantile(s.between(began.Add(latencyRound/10), began.Add(latencyRound)), 99).Seconds() * 1e3, ctx.Err()
 	})
+	return r, err
 }
 
 func (r *proxyReport) row(name, unit string) *proxyRow {
@@ -141,7 +142,7 @@ func (r *proxyReport) write(w io.Writer, o options, engine string) error {
 	for _, x := range r.rows {
 		cells := []string{x.name + ", " + strings.TrimPrefix(x.unit, ",")}
 		for _, f := range r.fronts {
-			cell, compared := "-", ""
+			var cell, compared string
 			switch {
 			case f.missing != "":
 				cell = f.missing

@@ -123,7 +123,7 @@ func (c *Conn) serveRaw() (CloseReason, error) {
 	if c.srv.opts.Observe.Opened != nil {
 		c.srv.opts.Observe.Opened(c)
 	}
-	if c.srv.draining.Err() != nil {
+	if r.Draining() {
 		return ClosedDrain, nil
 	}
 	return r.session.Serve(c.ctx, r)

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -117,7 +118,11 @@ func try(c *Client, addr string) (string, error) {
 	if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil {
 		return "", err // a server tells only now that it does not like a client
 	}
-	return nc.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName, nil
+	secure, ok := nc.(*tls.Conn)
+	if !ok {
+		return "", errors.New("no TLS")
+	}
+	return secure.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
 // age makes the files be looked at again.

@@ -60,10 +60,19 @@ func (c *control) size(ctx context.Context, addr string) (int64, error) {
 		c.conn, c.stop, c.addr = conn, stop, addr
 	}
 	server, err := c.conn.Server()
+	if isAnswer(err) {
+		return 0, err
+	}
 	if err != nil {
 		return 0, errors.Join(err, c.hangUp())
 	}
 	return server.AOFSize, nil
+}
+
+// isAnswer says whether err is what a server has answered.
+func isAnswer(err error) bool {
+	_, ok := errors.AsType[tile38.AnswerError](err)
+	return ok
 }
 
 func (c *control) hangUp() error {
@@ -97,7 +106,10 @@ func (b *Backend) waitFor(ctx context.Context, offset int64) error {
 	}
 	for pause := minAsk; ; pause = min(2*pause, maxAsk) {
 		size, err := b.control.engine.size(ctx, b.opts.Engine)
-		if err != nil || size >= offset {
+		if err == nil && size >= offset {
+			return nil
+		}
+		if err != nil && !isAnswer(err) { // "catching up to leader" passes
 			return err
 		}
 		timer := time.NewTimer(pause)

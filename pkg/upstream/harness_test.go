@@ -133,7 +133,11 @@ func (p *peer) wantEnd(s string) {
 
 func (p *peer) closeWrite() {
 	p.t.Helper()
-	if err := p.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+	half, ok := p.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		p.t.Fatalf("%T cannot be closed by half", p.Conn)
+	}
+	if err := half.CloseWrite(); err != nil {
 		p.t.Fatal(err)
 	}
 }

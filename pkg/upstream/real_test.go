@@ -4,12 +4,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"evenkeel/pkg/proxy"
+	"evenkeel/pkg/resp"
 )
 
 // startTile38 runs the real server, or skips the test.
@@ -73,5 +75,72 @@ func TestConformance(t *testing.T) {
 	}
 	if !strings.Contains(string(out), " passed, ") || t.Failed() {
 		t.Errorf("check.py: %v\n%s", err, out[max(0, len(out)-6000):])
+	}
+}
+
+// A pod that follows with a real Tile38 behind each proxy: writes go to the
+// leader, and a connection reads what it has written.
+func TestRealFollower(t *testing.T) {
+	leaderEngine, _ := startTile38(t, "")
+	engine, _ := startTile38(t, "")
+	lead := start(t, Options{Engine: leaderEngine}, proxy.Options{})
+	f := start(t, Options{
+		Engine: engine, ReadYourWritesTimeout: 5 * time.Second,
+		Route: func() Route { return Route{Following: true, Leader: lead.addr, Fit: true} },
+	}, proxy.Options{})
+	c := dial(t, f.addr)
+	host, port, _ := net.SplitHostPort(lead.addr) // replication passes the leader's proxy
+	c.send("FOLLOW " + host + " " + port + "\r\n")
+	c.want("+OK\r\n")
+	c.send("SET fleet first STRING x\r\n")
+	c.want("+OK\r\n")
+	f.eventually("caught up", func() bool {
+		c.send("GET fleet first\r\n")
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line != "$1\r\n" {
+			return false
+		}
+		c.want("x\r\n")
+		return true
+	})
+	before := f.b.Stats().LeaderReads
+	for i := range 100 {
+		id := strconv.Itoa(i)
+		c.send("SET fleet a" + id + " STRING " + id + "\r\nGET fleet a" + id + "\r\n")
+		c.want("+OK\r\n$" + strconv.Itoa(len(id)) + "\r\n" + id + "\r\n")
+	}
+	if s := f.b.Stats(); s.LeaderReads != before || s.OwnWriteWaits < 100 {
+		t.Errorf("%+v", s)
+	}
+	if s := lead.Stats(); s.Transports[resp.RESP] == 0 {
+		t.Errorf("no replication passed: %+v", s)
+	}
+}
+
+// A Tile38 that is killed and comes back.
+func TestRealRestart(t *testing.T) {
+	engine, cmd := startTile38(t, "")
+	f := start(t, Options{Engine: engine, ConnectWait: patience}, proxy.Options{})
+	c := dial(t, f.addr)
+	c.send("OUTPUT json\r\n")
+	if _, err := c.r.ReadString('}'); err != nil {
+		t.Fatal(err)
+	}
+	c.want("\r\n")
+	live := dial(t, f.addr)
+	live.send("SUBSCRIBE c\r\n")
+	live.want("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	live.wantEnd("") // what is live has no second life
+	f.eventually("kept", func() bool { return f.b.Stats().Kept == 1 })
+	c.send("PING\r\n") // waits for it
+	startTile38(t, engine)
+	if line, err := c.r.ReadString('}'); err != nil || !strings.Contains(line, `"ping":"pong"`) {
+		t.Errorf("got %q, %v", line, err)
 	}
 }

@@ -20,7 +20,7 @@ func cutUp(table *table, b []byte, size int) (names []string, opaque bool, rest 
 	var held []byte
 	for len(b) > 0 {
 		n := min(size, len(b))
-		piece := append(held, b[:n]...)
+		piece := slices.Concat(held, b[:n])
 		b, held = b[n:], nil
 		for len(piece) > 0 {
 			n, ev := r.next(piece)

@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -14,6 +16,8 @@ const (
 	// Pauses between attempts.
 	minPause = 5 * time.Millisecond
 	maxPause = 250 * time.Millisecond
+	// dyingTime is how long a killed process keeps its sockets, at most.
+	dyingTime = 50 * time.Millisecond
 )
 
 // target is an address of an engine.
@@ -104,12 +108,17 @@ func (t *target) failed() time.Duration {
 	return now.Sub(t.down)
 }
 
-// lives says whether the target takes connections at the moment.
+// lives says whether the target takes connections, and means it: one that is
+// being killed may still have its port open, and resets what it took.
 func (t *target) lives(ctx context.Context) bool {
 	nc, err := t.once(ctx)
 	if err != nil {
 		return false
 	}
-	_ = nc.Close()
-	return true
+	defer nc.Close()
+	if err := nc.SetReadDeadline(time.Now().Add(dyingTime)); err != nil {
+		return false
+	}
+	_, err = nc.Read(make([]byte, 1)) // it says nothing unless asked
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
