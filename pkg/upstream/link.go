@@ -76,15 +76,19 @@ func (s *session) dial(to side) (*link, error) {
 	return l, s.start(l, to)
 }
 
-// retire closes a link that has nothing under way and waits for its end. mu is
-// held.
+// retire closes a link when it has nothing under way, and waits for its end. mu
+// is held.
 func (s *session) retire(l *link) {
+	s.waitFor(l.quiet)
 	if !l.lost {
 		l.lost, l.rep.begun = true, false
 		_ = l.nc.Close()
 	}
 	s.waitFor(func() bool { return l.done })
 }
+
+// quiet says whether all is answered and has been written. mu is held.
+func (l *link) quiet() bool { return l.done || l.pending.n == 0 && !l.busy.Load() }
 
 // start lets the link's goroutine run, unless the session ends.
 func (s *session) start(l *link, to side) error {

@@ -141,6 +141,31 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// A leader that changes while it owes answers gives them; what is not told apart
+// stays here.
+func TestRouteChanges(t *testing.T) {
+	f, here, next, route := pod(t, Options{})
+	first := newScript(t)
+	route.Store(&Route{Following: true, Leader: first.addr, Fit: true})
+	c := dial(t, f.addr)
+	c.send("SET k a POINT 1 2\r\n")
+	l := first.next()
+	l.want("SET k a POINT 1 2\r\n")
+	route.Store(&Route{Following: true, Leader: next.addr, Fit: true})
+	c.send("SET k b POINT 1 2\r\n")
+	f.eventually("received", func() bool { return f.Stats().Commands == 2 })
+	l.send("+first\r\n")
+	c.want("+first\r\n+leader SET k b POINT 1 2\r\n")
+	l.wantEnd("")
+	c.send("$4 PING\r\n")
+	c.want("+here PING\r\n")
+	here.mu.Lock()
+	defer here.mu.Unlock()
+	if len(here.got) != 1 {
+		t.Errorf("the engine here got %q", here.got)
+	}
+}
+
 func TestRouteOptions(t *testing.T) {
 	f, _, _, _ := pod(t, Options{ReadFrom: ReadLeader, LocalWrites: true})
 	c := dial(t, f.addr)

@@ -184,7 +184,7 @@ func (s *session) settle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.links[s.side]; l != nil {
-		s.waitFor(func() bool { return l.done || l.pending.n == 0 && !l.busy.Load() })
+		s.waitFor(l.quiet)
 	}
 }
 
@@ -342,6 +342,10 @@ func (s *session) write(l *link, p []byte) {
 // batch ends.
 func (s *session) turnOpaque(b []byte, at int) {
 	s.send(b[:at], false)
+	if s.side != sideEngine {
+		s.settle()
+		s.side = sideEngine
+	}
 	s.mu.Lock()
 	s.makeOpaque()
 	s.mu.Unlock()
