@@ -317,7 +317,11 @@ func TestCut(t *testing.T) {
 	engine.next().want("PING\r\n")
 	go func() { _, _ = io.WriteString(full, "SET k id STRING "+strings.Repeat("x", 64<<20)) }()
 	engine.next()
-	f.eventually("held up", func() bool { return f.Stats().BytesIn > 1<<20 })
+	f.eventually("held up", func() bool {
+		before := f.Stats().BytesIn
+		time.Sleep(100 * time.Millisecond)
+		return before > 1<<20 && f.Stats().BytesIn == before
+	})
 	engine.stop()
 	dials := dial(t, f.addr)
 	dials.send("PING\r\n")
