@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,7 +27,7 @@ const (
 type proxyRow struct {
 	name   string
 	unit   string
-	better string               // what the ratio, or the difference, to direct should be
+	better string               // what the ratio, or the difference, to direct should be; "": not compared
 	values map[string][]float64 // by front, one for each round
 	added  bool                 // compare by difference
 	failed map[string]string    // why a front has none
@@ -45,10 +48,19 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 			row := r.row(fmt.Sprintf("%s, %d in flight", what.name, inFlight), "/s")
 			row.better = map[bool]string{true: ">= 0.95", false: ">= 0.9"}[inFlight == 1]
 			say.start("%s", row.name)
+			cpu := &proxyRow{name: row.name + ": CPU of the proxy", unit: "us per request", values: map[string][]float64{}, failed: row.failed}
 			if err := r.rounds(ctx, row, func(f *front) (float64, error) {
-				return throughput(ctx, f.addr, o, what, inFlight)
+				before := f.cpu()
+				v, err := throughput(ctx, f.addr, o, what, inFlight)
+				if f.proc != nil && v > 0 {
+					cpu.values[f.name] = append(cpu.values[f.name], (f.cpu()-before).Seconds()*1e6/(v*o.duration.Seconds()))
+				}
+				return v, err
 			}); err != nil {
 				return nil, err
+			}
+			if what.name == opGet.name {
+				r.rows = append(r.rows, cpu)
 			}
 		}
 	}
@@ -102,6 +114,26 @@ func (r *proxyReport) rounds(ctx context.Context, row *proxyRow, do func(f *fron
 	return nil
 }
 
+// cpu is the time that a proxy has used of all processors.
+func (f *front) cpu() time.Duration {
+	if f.proc == nil {
+		return 0
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", f.proc.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	// The name may hold spaces; what counts is behind its parenthesis.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	const ticks = 100 // a second, on every Linux that Go runs on
+	return time.Duration(user+system) * time.Second / ticks
+}
+
 func median(v []float64) float64 {
 	if len(v) == 0 {
 		return 0
@@ -149,10 +181,16 @@ func (r *proxyReport) write(w io.Writer, o options, engine string) error {
 			case x.failed[f.name] != "":
 				cell = x.failed[f.name]
 			default:
-				cell = number(median(x.values[f.name]))
-				compared = fmt.Sprintf("%.2f", x.against(f.name))
-				if x.added {
+				cell = "-"
+				if len(x.values[f.name]) > 0 {
+					cell = number(median(x.values[f.name]))
+				}
+				switch {
+				case x.better == "":
+				case x.added:
 					compared = fmt.Sprintf("%+.2f", x.against(f.name))
+				default:
+					compared = fmt.Sprintf("%.2f", x.against(f.name))
 				}
 			}
 			cells = append(cells, cell)
@@ -161,6 +199,9 @@ func (r *proxyReport) write(w io.Writer, o options, engine string) error {
 			}
 		}
 		verdict := "MISSED"
+		if x.better == "" {
+			verdict = ""
+		}
 		if met := meets(x.against("evenkeel"), x.better); met != nil && *met {
 			verdict = "met"
 		}
