@@ -48,7 +48,7 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 			row := r.row(fmt.Sprintf("%s, %d in flight", what.name, inFlight), "/s")
 			row.better = map[bool]string{true: ">= 0.95", false: ">= 0.9"}[inFlight == 1]
 			say.start("%s", row.name)
-			cpu := &proxyRow{name: row.name + ": CPU of the proxy", unit: "us per request", values: map[string][]float64{}, failed: row.failed}
+			cpu := &proxyRow{name: row.name + ": CPU of the proxy", unit: "µs per request", values: map[string][]float64{}, failed: row.failed}
 			if err := r.rounds(ctx, row, func(f *front) (float64, error) {
 				before := f.cpu()
 				v, err := throughput(ctx, f.addr, o, what, inFlight)
@@ -172,7 +172,7 @@ func (r *proxyReport) write(w io.Writer, o options, engine string) error {
 	}
 	fmt.Fprintln(t, "target")
 	for _, x := range r.rows {
-		cells := []string{x.name + ", " + strings.TrimPrefix(x.unit, ",")}
+		cells := []string{x.name + ", " + x.unit}
 		for _, f := range r.fronts {
 			var cell, compared string
 			switch {
@@ -198,12 +198,12 @@ func (r *proxyReport) write(w io.Writer, o options, engine string) error {
 				cells = append(cells, compared)
 			}
 		}
-		verdict := "MISSED"
-		if x.better == "" {
-			verdict = ""
-		}
-		if met := meets(x.against("evenkeel"), x.better); met != nil && *met {
-			verdict = "met"
+		verdict := ""
+		if x.better != "" {
+			verdict = "MISSED"
+			if met := meets(x.against("evenkeel"), x.better); met != nil && *met {
+				verdict = "met"
+			}
 		}
 		fmt.Fprintf(t, "%s\t%s %s\n", strings.Join(cells, "\t"), x.better, verdict)
 	}
