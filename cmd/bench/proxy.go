@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"evenkeel/internal/load"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/upstream"
 )
@@ -94,12 +95,11 @@ func fronts(ctx context.Context, o options, engine string) ([]*front, error) {
 }
 
 func listens(ctx context.Context, addr string) bool {
-	c, err := dial(ctx, addr)
+	c, err := load.Dial(ctx, load.Server{Addr: addr})
 	if err != nil {
 		return false
 	}
-	c.close()
-	return true
+	return c.Close() == nil
 }
 
 // haproxyArgs has HAProxy pass bytes: TCP mode, as many threads as it likes.
@@ -154,7 +154,7 @@ func measureProxy(ctx context.Context, o options, say *progress, w io.Writer) (e
 	}
 	once := o
 	once.rounds = 1
-	if _, err := load(ctx, engine.addr, once, func(int, int) {}); err != nil {
+	if _, err := fill(ctx, engine.addr, once, func(int, int) {}); err != nil {
 		return err
 	}
 	all, err := fronts(ctx, o, engine.addr)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"evenkeel/internal/load"
 )
 
 // Sizes of the rounds in which ways to the engine take turns: short ones, so
@@ -44,8 +46,8 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 	r := &proxyReport{fronts: all, busy: loadAverage()}
 	o.duration = proxyRound
 	for _, inFlight := range []int{1, proxyPipeline} {
-		for _, what := range []op{opGet, opSet, opNearby} {
-			row := r.row(fmt.Sprintf("%s, %d in flight", what.name, inFlight), "/s")
+		for _, what := range []load.Op{load.Get(collectionName), load.Set(collectionName), load.Nearby(collectionName)} {
+			row := r.row(fmt.Sprintf("%s, %d in flight", what.Name, inFlight), "/s")
 			row.better = map[bool]string{true: ">= 0.95", false: ">= 0.9"}[inFlight == 1]
 			say.start("%s", row.name)
 			cpu := &proxyRow{name: row.name + ": CPU of the proxy", unit: "µs per request", values: map[string][]float64{}, failed: row.failed}
@@ -59,26 +61,29 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 			}); err != nil {
 				return nil, err
 			}
-			if what.name == opGet.name {
+			if what.Name == "GET" {
 				r.rows = append(r.rows, cpu)
 			}
 		}
 	}
 	// Half of what comes through our own proxy, the same for all.
 	r.rate = max(1, int(median(r.rows[0].values["evenkeel"])/2))
-	o.rate = r.rate
 	row := r.row("GET, p99 at half load", "ms")
 	row.added, row.better = true, "<= 0.15"
 	say.start("%s", row.name)
 	err := r.rounds(ctx, row, func(f *front) (float64, error) {
 		during, cancel := context.WithTimeout(ctx, latencyRound)
 		defer cancel()
-		s := &stream{op: opGet, addr: f.addr}
+		s := &load.Stream{To: load.Server{Addr: f.addr}, Op: load.Get(collectionName), Rate: r.rate, Points: o.points}
 		began := time.Now()
-		if err := s.run(during, o); err != nil {
+		if err := s.Run(during); err != nil {
 			return 0, err
 		}
-		return quantile(s.between(began.Add(latencyRound/10), began.Add(latencyRound)), 99).Seconds() * 1e3, ctx.Err()
+		var all []time.Duration
+		for _, x := range s.Between(began.Add(latencyRound/10), began.Add(latencyRound)) {
+			all = append(all, x.Latency)
+		}
+		return load.Quantile(all, 99).Seconds() * 1e3, ctx.Err()
 	})
 	return r, err
 }
