@@ -10,8 +10,6 @@ import (
 	"evenkeel/pkg/tile38"
 )
 
-var errState = errors.New("the answer to AUTH, OUTPUT or CLIENT SETNAME is no reply")
-
 // Pauses between questions how far an engine is.
 const (
 	minAsk = time.Millisecond

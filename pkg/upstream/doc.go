@@ -1,6 +1,7 @@
 // Package upstream lets pkg/proxy stand before another server, a Tile38: bytes
 // pass unchanged in both directions, and are looked at as they pass.
 //
+//	backend.go   what pkg/proxy is given
 //	options.go   options and their defaults
 //	table.go     what is known of commands by their names
 //	requests.go  where commands begin and end in what a client sends
@@ -11,6 +12,7 @@
 //	lost.go      what happens when an engine cannot be reached or is lost
 //	route.go     which engine gets a command; reads that wait for own writes
 //	state.go     AUTH, OUTPUT and names, said again on each new link
+//	source.go    reading without holding a buffer while waiting
 //	target.go    dialling, with pauses
 //	control.go   how far leader and engine are, when nobody else says it
 //	stats.go     counters

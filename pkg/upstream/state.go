@@ -2,11 +2,15 @@ package upstream
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"time"
 
 	"evenkeel/pkg/resp"
 )
+
+// errState: an engine does not speak RESP.
+var errState = errors.New("the answer to AUTH, OUTPUT or CLIENT SETNAME is no reply")
 
 // kept is a command that changes the state of its connection.
 type kept struct {
