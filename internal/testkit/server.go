@@ -115,8 +115,7 @@ func (s *Server) Start() {
 		_ = ln.Close()
 		s.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.life.ctx, s.life.stop = ctx, stop
+	s.life.ctx, s.life.stop = context.WithCancel(context.Background()) //nolint:fatcontext // each life has its own
 	s.life.ln, s.running, s.started = ln, true, time.Now()
 	s.life.wg.Go(func() { s.accept(ln) })
 	s.life.wg.Go(s.expire)

@@ -155,7 +155,7 @@ func TestGhostsAndTheSecondShrink(t *testing.T) {
 			t.Fatalf("after the shrink: %+v, file %d of %d", ghosts, size(t, fol), lead1.AOFSize)
 		}
 		// The rewritten file begins as the last one did: the follower finds a cut in
-		// its own, or its end, and only the cut makes it load again.
+		// its own and loads it again.
 		l.do("SET fleet zebra POINT 1 1")
 		l.do("DEL fleet truck08999")
 		l.shrink(lead)
@@ -171,6 +171,48 @@ func TestGhostsAndTheSecondShrink(t *testing.T) {
 		if !bytes.Equal(a, b) {
 			t.Fatal("the files differ")
 		}
+	})
+}
+
+// TestTheSameFile is a second shrink that writes the same file once more, and one
+// whose file begins otherwise, which doubles again.
+func TestTheSameFile(t *testing.T) {
+	const n = 12_000
+	each(t, func(t *testing.T, start func() Machine) {
+		lead, fol := start(), start()
+		l, f := dial(t, lead), dial(t, fol)
+		l.set(0, n)
+		f.follow(lead)
+		f.until("level", level)
+		f.do("FOLLOW no one")
+		l.do("DEL fleet truck11999")
+		l.shrink(lead)
+		f.follow(lead)
+		doubled := func(s tile38.Server, m map[string]string) bool {
+			return level(s, m) && s.AOFSize > size(t, lead) && size(t, fol) == size(t, lead)
+		}
+		f.until("doubled", doubled)
+		l.shrink(lead)
+		f.until("healed", func(s tile38.Server, m map[string]string) bool {
+			return level(s, m) && s.AOFSize == size(t, lead) && s.Counts.Objects == n-1
+		})
+		l.do("SET fleet truck00000 POINT 5 5")
+		l.shrink(lead)
+		f.until("doubled again", doubled)
+		l.do("DEL fleet truck11998")
+		f.until("level", func(s tile38.Server, _ map[string]string) bool { return s.Counts.Objects == n-2 })
+		// What nobody knows of lets it begin anew: no objects, no file.
+		for _, line := range []string{"FOLLOW no one", "FLUSHDB", "AOFSHRINK"} {
+			f.do(line)
+		}
+		f.until("empty", func(s tile38.Server, _ map[string]string) bool { return s.AOFSize == 0 && size(t, fol) == 0 })
+		f.follow(lead)
+		if got := f.do("HEALTHZ"); got != "OK" && got != "ERR not caught up" {
+			t.Errorf("HEALTHZ: %q", got)
+		}
+		f.until("whole", func(s tile38.Server, m map[string]string) bool {
+			return level(s, m) && s.AOFSize == size(t, lead) && s.Counts.Objects == n-2
+		})
 	})
 }
 

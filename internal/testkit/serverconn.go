@@ -103,6 +103,7 @@ func (s *Server) answer(c *client, args []string) []byte {
 var (
 	errAuth       = reply.Plain("authentication required")
 	errCatchingUp = reply.Plain("catching up to leader")
+	errNotLevel   = reply.Plain("not caught up")
 	errNotLeader  = reply.Plain("not the leader")
 	errReadOnly   = reply.Plain("read only")
 )
@@ -186,8 +187,11 @@ func (s *Server) own(name string) func(c *client, args []string, out *reply.Repl
 		return okay
 	case "healthz":
 		return func(c *client, args []string, out *reply.Reply) error {
-			if s.follow.addr != "" && !s.follow.level {
+			switch {
+			case s.catchingUp():
 				return errCatchingUp
+			case s.follow.addr != "" && !s.follow.level:
+				return errNotLevel
 			}
 			return okay(c, args, out)
 		}

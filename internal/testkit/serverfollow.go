@@ -211,7 +211,8 @@ func setsHook(name string) bool {
 //   - with a file shorter than a block at 0, and file and memory stay;
 //   - with another first block at 0, and the file goes, but neither memory nor
 //     aof_size change;
-//   - at the end, when the last block is the same;
+//   - at the end, when the last block is the same; when aof_size is another, the
+//     file is loaded again all the same;
 //   - else behind the last block that is, of those that a search by halves looks
 //     at: the file is cut there and loaded again.
 func (s *Server) place(c *tile38.Conn) (int64, error) {
@@ -231,8 +232,14 @@ func (s *Server) place(c *tile38.Conn) (int64, error) {
 		return 0, nil
 	}
 	low, high := int64(0), s.size-block
-	if same, err = s.same(c, high); err != nil || same {
-		return s.size, err
+	same, err = s.same(c, high)
+	switch {
+	case err != nil:
+		return 0, err
+	case same && s.counter == s.size:
+		return s.size, nil
+	case same:
+		return s.cut(s.size)
 	}
 	for (high-low)/2 >= block {
 		mid := (low + high) / 2
