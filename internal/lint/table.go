@@ -44,6 +44,7 @@ func floors() map[string]float64 {
 		"pkg/tile38":        2,
 		"pkg/tile38/local":  2.6, // looks after the Tile38 of the pod
 		"pkg/tile38/verify": 2.1, // over its connections
+		"pkg/tile38/shrink": 2.6, // a target of the compactor
 		"pkg/hooks":         2,
 		"pkg/pubsub":        2,
 		"pkg/aoftool":       2.4, // looks at a directory with what floors 1 and 2 have

@@ -1,0 +1,337 @@
+package shrink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"evenkeel/pkg/compactor"
+)
+
+// ErrSick says that followers are not their leader's equals after all that may be
+// done for them.
+var ErrSick = errors.New("followers are not what their leader is")
+
+// Coordinator compacts a leader and brings its followers through it. It is the
+// compactor.Target of a leader's sidecar.
+type Coordinator struct {
+	opt Options
+
+	busy sync.Mutex // held while followers are healed
+
+	mu   sync.Mutex
+	last *Report
+}
+
+var _ compactor.Target = (*Coordinator)(nil)
+
+// New makes a coordinator; nothing is dialled.
+func New(o Options) (*Coordinator, error) {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("shrink: %w", err)
+	}
+	return &Coordinator{opt: o}, nil
+}
+
+// Facts are those of the leader's log.
+func (c *Coordinator) Facts() compactor.Facts { return c.opt.Target.Facts() }
+
+// Last returns what became of the followers the last time; nil: there was none.
+func (c *Coordinator) Last() *Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		return nil
+	}
+	r := *c.last
+	r.Followers, r.Steps = slices.Clone(r.Followers), slices.Clone(r.Steps)
+	return &r
+}
+
+// Compact rewrites the leader's log and heals the followers. Its error is about the
+// leader's log or the end of ctx: that followers are left sick is no reason to rewrite
+// again and again, it stands in Last.
+func (c *Coordinator) Compact(ctx context.Context) (compactor.Result, error) {
+	known, _ := c.followers(ctx) // who is away now is not dropped by it
+	r, err := c.opt.Target.Compact(ctx)
+	if err != nil {
+		return r, err
+	}
+	if _, err := c.heal(ctx, known); err != nil && ctx.Err() != nil {
+		return r, err
+	}
+	// What healing did to the log is part of it.
+	if f := c.Facts(); f.LogBytes > 0 {
+		r.BytesAfter = f.LogBytes
+	}
+	return r, nil
+}
+
+// Heal looks at all followers and heals those that are not what the leader is, as
+// after a rewrite. The error is ErrSick, with the reasons, or that of ctx.
+func (c *Coordinator) Heal(ctx context.Context) (Report, error) { return c.heal(ctx, nil) }
+
+// Judge looks at all followers, and does nothing.
+func (c *Coordinator) Judge(ctx context.Context) ([]Patient, error) {
+	addrs, err := c.followers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := newLooker(c.opt.Target.opt.Engine, c.opt)
+	defer l.Close()
+	return l.Patients(ctx, addrs), ctx.Err()
+}
+
+// followers lists those that the leader tells, and those of the options.
+func (c *Coordinator) followers(ctx context.Context) ([]string, error) {
+	l := newLink(c.opt.Target.opt.Engine)
+	defer l.close()
+	told, err := l.followers(ctx)
+	addrs := slices.Concat(c.opt.Followers, told)
+	slices.Sort(addrs)
+	return slices.Compact(addrs), err
+}
+
+// healing is one Heal under way.
+type healing struct {
+	*Coordinator
+	look   *Looker
+	known  []string // followers that must be there, beside those that the leader tells
+	since  map[string]progress
+	resets map[string]int
+	head   string // checksum of the block that the leader's log begins with
+	notes  []string
+	report Report
+}
+
+// progress is how far a follower had come when it last got on.
+type progress struct {
+	got       int64
+	condition Condition
+	at        time.Time
+}
+
+func (c *Coordinator) heal(ctx context.Context, known []string) (Report, error) {
+	c.busy.Lock()
+	defer c.busy.Unlock()
+	h := &healing{
+		Coordinator: c, look: newLooker(c.opt.Target.opt.Engine, c.opt), known: known,
+		since: map[string]progress{}, resets: map[string]int{}, report: Report{Start: time.Now()},
+	}
+	defer h.look.Close()
+	err := h.run(ctx)
+	h.report.Duration = time.Since(h.report.Start)
+	if err != nil {
+		h.report.Error = err.Error()
+	}
+	r := h.report
+	c.mu.Lock()
+	c.last = &r
+	c.mu.Unlock()
+	return r, err
+}
+
+// run does step after step.
+func (h *healing) run(ctx context.Context) error {
+	h.head = h.checksum(ctx)
+	if !h.settle(ctx) {
+		return context.Cause(ctx)
+	}
+	for {
+		if !pause(ctx, h.opt.Pause) {
+			return context.Cause(ctx)
+		}
+		v := h.view(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s := Plan(v)
+		h.report.note(s)
+		h.opt.OnStep(s)
+		switch s.Kind {
+		case Done:
+			return nil
+		case GiveUp:
+			return h.sick(s)
+		case Shrink:
+			if err := h.shrink(ctx, s); err != nil {
+				return fmt.Errorf("%w: the rewrite that was to heal them: %w", ErrSick, err)
+			}
+		case Reset:
+			for _, addr := range s.Followers {
+				h.resets[addr]++
+				if err := h.reset(ctx, addr); err != nil {
+					h.notes = append(h.notes, fmt.Sprintf("reset of %s: %v", addr, err))
+				}
+				h.since[addr] = progress{at: time.Now()}
+			}
+		case Wait:
+		}
+	}
+}
+
+// view looks at all followers. One that was connected and is not told any more counts
+// as catching up: it has yet to notice.
+func (h *healing) view(ctx context.Context) View {
+	told, err := h.look.lead.followers(ctx)
+	addrs := slices.Concat(h.opt.Followers, told, h.known)
+	slices.Sort(addrs)
+	addrs = slices.Compact(addrs)
+	h.known = addrs
+	v := View{
+		Stall: h.opt.Stall, Shrinks: h.report.Shrinks, MaxShrinks: max(0, h.opt.MaxShrinks),
+		MaxUnavailable: h.opt.MaxUnavailable, Reset: h.opt.Reset, Block: h.opt.Block,
+		Followers: h.look.Patients(ctx, addrs), Now: time.Now(),
+	}
+	v.LogBytes = h.look.bytes
+	for i := range v.Followers {
+		p := &v.Followers[i]
+		named := slices.Contains(h.opt.Followers, p.Addr) // not by the leader, perhaps
+		if err == nil && !named && !slices.Contains(told, p.Addr) && p.Judgement.Condition != Unreachable {
+			p.Judgement.Condition, p.Judgement.Reasons = CatchingUp, []string{"it is not connected to the leader"}
+		}
+		p.Since, p.Resets = h.track(p, v.Now), h.resets[p.Addr]
+		f := h.report.follower(*p)
+		f.Bridged, f.Judgement, f.Resets, f.Fine = p.Bridged, p.Judgement, p.Resets, p.Judgement.Condition == Fine
+	}
+	return v
+}
+
+// track returns since when a follower has not got on.
+func (h *healing) track(p *Patient, now time.Time) time.Time {
+	was, ok := h.since[p.Addr]
+	if !ok || was.got != p.Judgement.Got || was.condition != p.Judgement.Condition {
+		was = progress{p.Judgement.Got, p.Judgement.Condition, now}
+		h.since[p.Addr] = was
+	}
+	return was.at
+}
+
+// shrink rewrites the leader's log once more.
+func (h *healing) shrink(ctx context.Context, s Step) error {
+	h.report.Shrinks++
+	for i := range h.report.Followers {
+		if f := &h.report.Followers[i]; slices.Contains(s.Followers, f.Addr) {
+			f.Shrinks++
+		}
+	}
+	if _, err := h.opt.Target.Compact(ctx); err != nil {
+		return err
+	}
+	if !h.settle(ctx) {
+		return context.Cause(ctx)
+	}
+	if head := h.checksum(ctx); head != h.head {
+		h.head = head
+		h.notes = append(h.notes, fmt.Sprintf("the first %d bytes of the leader's log are others after rewrite %d: what stands there, collections and ids in their order, is written all the time or has a time to live, and a follower does not recognize the log",
+			h.opt.Block, h.report.Shrinks))
+	}
+	return nil
+}
+
+// settle waits until followers have noticed a rewrite of whom the leader does not tell
+// whether they are connected.
+func (h *healing) settle(ctx context.Context) bool {
+	if len(h.opt.Followers) == 0 {
+		return true
+	}
+	return pause(ctx, h.opt.Settle)
+}
+
+// checksum is that of the block that a follower compares first; "" when there is
+// none.
+func (h *healing) checksum(ctx context.Context) string {
+	v, err := h.look.lead.do(ctx, "AOFMD5", "0", strconv.FormatInt(h.opt.Block, 10))
+	if err != nil {
+		return ""
+	}
+	return v.String()
+}
+
+// resetWait is how long a follower without objects may take to have an empty log.
+const resetWait = 10 * time.Second
+
+// reset lets a follower begin anew: without objects, with an empty log. Whatever
+// happens it is told to follow again.
+func (h *healing) reset(ctx context.Context, addr string) (err error) {
+	leader := h.look.last[addr].Following
+	host, port, err := net.SplitHostPort(leader)
+	if err != nil {
+		return fmt.Errorf("its leader: %w", err)
+	}
+	f := h.look.follower(addr)
+	defer func() {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.opt.Look.Timeout)
+		defer cancel()
+		if _, ferr := f.do(back, "FOLLOW", host, port); ferr != nil {
+			err = errors.Join(err, fmt.Errorf("it follows nobody now, send it FOLLOW %s %s: %w", host, port, ferr))
+		}
+	}()
+	for _, args := range [][]string{{"FOLLOW", "no", "one"}, {"FLUSHDB"}, {"AOFSHRINK"}} {
+		if _, err := f.do(ctx, args...); err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+		}
+	}
+	for deadline := time.Now().Add(resetWait); time.Now().Before(deadline); {
+		m, err := f.server(ctx)
+		if err != nil {
+			return err
+		}
+		if number(m, "aof_size") == 0 {
+			return nil
+		}
+		if !pause(ctx, h.opt.Target.opt.Poll) {
+			return context.Cause(ctx)
+		}
+	}
+	return errors.New("its log does not become empty")
+}
+
+// sick is the error that names everyone, and why.
+func (h *healing) sick(s Step) error {
+	var lines []string
+	for _, f := range h.report.Followers {
+		if !f.Fine {
+			lines = append(lines, fmt.Sprintf("%s is %s (%s)", f.Addr, f.Condition, strings.Join(f.Reasons, "; ")))
+		}
+	}
+	lines = append(lines, h.notes...)
+	return fmt.Errorf("%w: %s: %s", ErrSick, s.Why, strings.Join(lines, ". "))
+}
+
+// Beats writes a heartbeat at once and after each interval until ctx ends.
+func Beats(ctx context.Context, every time.Duration, beat func(context.Context) error, onError func(error)) {
+	for {
+		if err := beat(ctx); err != nil && ctx.Err() == nil {
+			onError(fmt.Errorf("heartbeat: %w", err))
+		}
+		if !pause(ctx, every) {
+			return
+		}
+	}
+}
+
+// Beater returns what writes heartbeats to a server, over a connection of its own,
+// and what closes it. command makes each.
+func Beater(opt TargetOptions, command func(time.Time) []string) (beat func(context.Context) error, end func()) {
+	var mu sync.Mutex
+	l := newLink(opt.Engine)
+	beat = func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := l.do(ctx, command(time.Now())...)
+		return err
+	}
+	return beat, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		l.close()
+	}
+}

@@ -1,0 +1,183 @@
+package shrink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"evenkeel/pkg/tile38"
+)
+
+// LookOptions say how closely a follower is looked at.
+type LookOptions struct {
+	// Times is how often what does not look fine is looked at. Default 3.
+	Times int
+	// Pause is the time between. Default 300 ms.
+	Pause time.Duration
+	// Slack is by how many bytes the logs of leader and follower may differ. Default
+	// 4096, -1 is none.
+	Slack int64
+	// Timeout is how long a server may take to say what it has. Default 10 s.
+	Timeout time.Duration
+	// File returns the size of a follower's file, below 0 when it is unknown; nil: it
+	// always is.
+	File func(addr string) int64
+	// Verify compares the objects of a follower that looks fine with the leader's and
+	// says how many differ; nil: counts are enough.
+	Verify func(ctx context.Context, addr string) (differ int, err error)
+}
+
+// EnsureDefaults fills in what is missing and has a default.
+func (o *LookOptions) EnsureDefaults() {
+	preset(&o.Times, 3)
+	preset(&o.Pause, 300*time.Millisecond)
+	preset(&o.Slack, 4096)
+	preset(&o.Timeout, 10*time.Second)
+	if o.File == nil {
+		o.File = func(string) int64 { return -1 }
+	}
+}
+
+// Validate lists every fault.
+func (o *LookOptions) Validate() error {
+	var faults []error
+	if o.Times < 1 {
+		faults = append(faults, fmt.Errorf("looks: %d is below 1", o.Times))
+	}
+	if o.Slack < -1 {
+		faults = append(faults, fmt.Errorf("slack: %d is below -1", o.Slack))
+	}
+	return errors.Join(append(faults, positive(map[string]time.Duration{"pause of looks": o.Pause, "timeout of looks": o.Timeout}))...)
+}
+
+// Looker judges followers of one leader. One goroutine at a time may use it.
+type Looker struct {
+	opt     LookOptions
+	key     string // reserved
+	reach   func(addr string) tile38.Options
+	bridged func(addr, following string) bool
+	lead    *link
+	links   map[string]*link
+	last    map[string]Seen
+	bytes   int64 // of the leader's log
+}
+
+// newLooker returns one; nothing is dialled.
+func newLooker(lead tile38.Options, o Options) *Looker {
+	return &Looker{opt: o.Look, key: o.Key, reach: o.Reach, bridged: o.Bridged, lead: newLink(lead), links: map[string]*link{}, last: map[string]Seen{}}
+}
+
+// Close ends the connections.
+func (l *Looker) Close() {
+	l.lead.close()
+	for _, f := range l.links {
+		f.close()
+	}
+}
+
+// follower returns the connection to one.
+func (l *Looker) follower(addr string) *link {
+	if l.links[addr] == nil {
+		l.links[addr] = newLink(l.reach(addr))
+	}
+	return l.links[addr]
+}
+
+// Patients judges followers: those that do not look fine at once, several times.
+func (l *Looker) Patients(ctx context.Context, addrs []string) []Patient {
+	looks := make(map[string][]Look, len(addrs))
+	ps := make([]Patient, len(addrs))
+	for i := range l.opt.Times {
+		if i > 0 && !pause(ctx, l.opt.Pause) {
+			break
+		}
+		l.round(ctx, addrs, looks)
+		fine := true
+		for i, addr := range addrs {
+			f := looks[addr][len(looks[addr])-1].Follower
+			ps[i] = Patient{Addr: addr, Bridged: l.bridged(addr, f.Following)}
+			ps[i].Judgement = Judge(looks[addr], Rules{Slack: max(0, l.opt.Slack), Bridged: ps[i].Bridged})
+			fine = fine && ps[i].Judgement.Condition == Fine
+		}
+		if fine {
+			break
+		}
+	}
+	if l.opt.Verify != nil {
+		for i := range ps {
+			l.verify(ctx, &ps[i])
+		}
+	}
+	return ps
+}
+
+// verify lets objects have the last word on a follower that looks fine.
+func (l *Looker) verify(ctx context.Context, p *Patient) {
+	if p.Judgement.Condition != Fine {
+		return
+	}
+	switch n, err := l.opt.Verify(ctx, p.Addr); {
+	case err != nil:
+		p.Judgement.Condition, p.Judgement.Reasons = Unknown, []string{"its objects cannot be compared: " + err.Error()}
+	case n > 0:
+		p.Judgement.Condition, p.Judgement.Reasons = Diverged, []string{fmt.Sprintf("%d objects or hooks are not the leader's", n)}
+	}
+}
+
+// round looks at all followers between two looks at the leader.
+func (l *Looker) round(ctx context.Context, addrs []string, looks map[string][]Look) {
+	before := l.see(ctx, l.lead)
+	found := make([]Look, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		f := l.follower(addr)
+		wg.Go(func() {
+			found[i] = Look{Before: before, Follower: l.see(ctx, f), File: l.opt.File(addr)}
+		})
+	}
+	wg.Wait()
+	after := l.see(ctx, l.lead)
+	l.bytes = after.AOFSize
+	for i, addr := range addrs {
+		found[i].After = after
+		looks[addr] = append(looks[addr], found[i])
+		l.last[addr] = found[i].Follower
+	}
+}
+
+// see asks a server what it has.
+func (l *Looker) see(ctx context.Context, c *link) Seen {
+	ctx, cancel := context.WithTimeout(ctx, l.opt.Timeout)
+	defer cancel()
+	s := Seen{At: time.Now()}
+	m, err := c.server(ctx)
+	if err == nil {
+		s.Collections, err = c.counts(ctx, l.key)
+	}
+	switch {
+	case err != nil && answered(err) && strings.Contains(err.Error(), "catching up"):
+		s.Refused = true
+		return s
+	case err != nil:
+		s.Err = err.Error()
+		return s
+	}
+	s.ID, s.Following, s.CaughtUp = m["id"], m["following"], m["caught_up"] == "true"
+	s.AOFSize, s.Hooks = number(m, "aof_size"), number(m, "num_hooks")
+	return s
+}
+
+// pause waits; false: ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
