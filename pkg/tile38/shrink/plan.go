@@ -53,7 +53,7 @@ type View struct {
 // that do not are healed, all at once by a rewrite of the leader's log, which drops
 // every follower without a bridge, or some at a time by a reset.
 func Plan(v View) Step {
-	var waiting, stuck, sick []string
+	var waiting, stuck, sick, why []string
 	unbridged := 0
 	for _, p := range v.Followers {
 		if !p.Bridged {
@@ -65,13 +65,14 @@ func Plan(v View) Step {
 			sick = append(sick, p.Addr)
 		case v.Now.Sub(p.Since) < v.Stall:
 			waiting = append(waiting, p.Addr)
+			why = append(why, strings.Join(p.Judgement.Reasons, "; "))
 		default:
 			stuck = append(stuck, p.Addr)
 		}
 	}
 	switch {
 	case len(waiting) > 0:
-		return Step{Wait, waiting, "they may still become fine by themselves"}
+		return Step{Wait, waiting, "they may become fine by themselves: " + strings.Join(why, ", ")}
 	case len(sick) == 0 && len(stuck) == 0:
 		return Step{Kind: Done, Why: "all followers are fine"}
 	case len(sick) == 0:
@@ -95,6 +96,8 @@ func (v View) refusal() string {
 	switch {
 	case v.LogBytes < v.Block:
 		return fmt.Sprintf("the leader's log has %d bytes; with less than %d a follower reads all of it each time", v.LogBytes, v.Block)
+	case v.MaxShrinks == 0:
+		return "no further rewrite is allowed"
 	case v.Shrinks >= v.MaxShrinks:
 		return fmt.Sprintf("%d further rewrites have not healed them", v.Shrinks)
 	}
