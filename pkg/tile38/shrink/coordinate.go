@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -140,6 +139,7 @@ func (c *Coordinator) heal(ctx context.Context, known []string) (Report, error) 
 
 // run does step after step.
 func (h *healing) run(ctx context.Context) error {
+	h.recover(ctx)
 	h.head = h.checksum(ctx)
 	if !h.settle(ctx) {
 		return context.Cause(ctx)
@@ -168,7 +168,7 @@ func (h *healing) run(ctx context.Context) error {
 			for _, addr := range s.Followers {
 				h.resets[addr]++
 				if err := h.reset(ctx, addr); err != nil {
-					h.notes = append(h.notes, fmt.Sprintf("reset of %s: %v", addr, err))
+					h.note("reset of %s: %v", addr, err)
 				}
 				h.since[addr] = progress{at: time.Now()}
 			}
@@ -230,8 +230,8 @@ func (h *healing) shrink(ctx context.Context, s Step) error {
 	}
 	if head := h.checksum(ctx); head != h.head {
 		h.head = head
-		h.notes = append(h.notes, fmt.Sprintf("the first %d bytes of the leader's log are others after rewrite %d: what stands there, collections and ids in their order, is written all the time or has a time to live, and a follower does not recognize the log",
-			h.opt.Block, h.report.Shrinks))
+		h.note("the first %d bytes of the leader's log are others after rewrite %d: what stands there, collections and ids in their order, is written all the time or has a time to live, and a follower does not recognize the log",
+			h.opt.Block, h.report.Shrinks)
 	}
 	return nil
 }
@@ -255,43 +255,11 @@ func (h *healing) checksum(ctx context.Context) string {
 	return v.String()
 }
 
-// resetWait is how long a follower without objects may take to have an empty log.
-const resetWait = 10 * time.Second
-
-// reset lets a follower begin anew: without objects, with an empty log. Whatever
-// happens it is told to follow again.
-func (h *healing) reset(ctx context.Context, addr string) (err error) {
-	leader := h.look.last[addr].Following
-	host, port, err := net.SplitHostPort(leader)
-	if err != nil {
-		return fmt.Errorf("its leader: %w", err)
+// note keeps what a reader of the report should know.
+func (h *healing) note(format string, args ...any) {
+	if len(h.notes) < maxSteps {
+		h.notes = append(h.notes, fmt.Sprintf(format, args...))
 	}
-	f := h.look.follower(addr)
-	defer func() {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.opt.Look.Timeout)
-		defer cancel()
-		if _, ferr := f.do(back, "FOLLOW", host, port); ferr != nil {
-			err = errors.Join(err, fmt.Errorf("it follows nobody now, send it FOLLOW %s %s: %w", host, port, ferr))
-		}
-	}()
-	for _, args := range [][]string{{"FOLLOW", "no", "one"}, {"FLUSHDB"}, {"AOFSHRINK"}} {
-		if _, err := f.do(ctx, args...); err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
-		}
-	}
-	for deadline := time.Now().Add(resetWait); time.Now().Before(deadline); {
-		m, err := f.server(ctx)
-		if err != nil {
-			return err
-		}
-		if number(m, "aof_size") == 0 {
-			return nil
-		}
-		if !pause(ctx, h.opt.Target.opt.Poll) {
-			return context.Cause(ctx)
-		}
-	}
-	return errors.New("its log does not become empty")
 }
 
 // sick is the error that names everyone, and why.
@@ -304,34 +272,4 @@ func (h *healing) sick(s Step) error {
 	}
 	lines = append(lines, h.notes...)
 	return fmt.Errorf("%w: %s: %s", ErrSick, s.Why, strings.Join(lines, ". "))
-}
-
-// Beats writes a heartbeat at once and after each interval until ctx ends.
-func Beats(ctx context.Context, every time.Duration, beat func(context.Context) error, onError func(error)) {
-	for {
-		if err := beat(ctx); err != nil && ctx.Err() == nil {
-			onError(fmt.Errorf("heartbeat: %w", err))
-		}
-		if !pause(ctx, every) {
-			return
-		}
-	}
-}
-
-// Beater returns what writes heartbeats to a server, over a connection of its own,
-// and what closes it. command makes each.
-func Beater(opt TargetOptions, command func(time.Time) []string) (beat func(context.Context) error, end func()) {
-	var mu sync.Mutex
-	l := newLink(opt.Engine)
-	beat = func(ctx context.Context) error {
-		mu.Lock()
-		defer mu.Unlock()
-		_, err := l.do(ctx, command(time.Now())...)
-		return err
-	}
-	return beat, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		l.close()
-	}
 }

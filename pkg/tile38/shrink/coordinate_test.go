@@ -130,7 +130,7 @@ func TestHeartbeatKey(t *testing.T) {
 			each(t, func(w *world) {
 				lead, fol := w.pair()
 				n := 0
-				beat, end := Beater(TargetOptions{Engine: tile38.Options{Addr: lead.m.Address()}}, func(time.Time) []string {
+				beat, end := Beater(tile38.Options{Addr: lead.m.Address()}, func(time.Time) []string {
 					n++
 					return []string{"SET", key, "pod", "STRING", fmt.Sprintf("%08d", n)}
 				})
@@ -207,6 +207,46 @@ func TestTurnsOfResets(t *testing.T) {
 	for _, f := range []user{one, two, three} {
 		w.same(lead, f)
 	}
+}
+
+// TestCutOffReset: a follower that a reset has left without a leader gets it back.
+func TestCutOffReset(t *testing.T) {
+	each(t, func(w *world) {
+		w.n = 50
+		lead, fol := w.pair()
+		for _, line := range []string{"FOLLOW no one", "FLUSHDB", "AOFSHRINK"} {
+			fol.do(strings.Fields(line)...)
+		}
+		w.until("empty", func() bool { return fol.server()["aof_size"] == "0" })
+		lead.do("SET", DefaultKey, "reset:"+fol.m.Address(), "EX", "100", "STRING", lead.m.Address())
+		lead.do("SET", DefaultKey, "reset:127.0.0.1:1", "STRING", lead.m.Address())
+		if _, err := w.coordinator(w.target(lead.m, nil), nil).Heal(context.Background()); err != nil {
+			w.Fatal(err)
+		}
+		fol.level(lead)
+		w.same(lead, fol)
+		if got := lead.do("GET", DefaultKey, "reset:"+fol.m.Address()); got != "" {
+			w.Errorf("the note: %q", got)
+		}
+	})
+}
+
+// TestOwnLog is a follower whose own log is compacted: it goes on following.
+func TestOwnLog(t *testing.T) {
+	each(t, func(w *world) {
+		w.n = 300
+		lead, fol := w.pair()
+		lead.fill(w.n)
+		lead.fill(w.n)
+		fol.level(lead)
+		before := number(fol.server(), "aof_size")
+		r, err := w.target(fol.m, nil).Compact(context.Background())
+		if err != nil || r.BytesBefore != before || r.BytesAfter >= before || r.Objects != 300 {
+			w.Fatalf("%+v, %v", r, err)
+		}
+		lead.do("SET", "fleet", "new", "POINT", "1", "1")
+		w.until("following", func() bool { return fol.server()["num_objects"] == "301" })
+	})
 }
 
 // TestUnreachable is a follower that is named and not there, and one that a bridge

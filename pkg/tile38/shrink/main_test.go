@@ -1,6 +1,7 @@
 package shrink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,7 +185,7 @@ func (w *world) same(lead, fol user) {
 	}
 	a, err1 := os.ReadFile(lead.m.File())
 	b, err2 := os.ReadFile(fol.m.File())
-	if err := errors.Join(err1, err2); err != nil || string(a) != string(b) {
+	if err := errors.Join(err1, err2); err != nil || !bytes.Equal(a, b) {
 		w.Errorf("the logs have %d and %d bytes and differ (%v)", len(b), len(a), err)
 	}
 }
