@@ -249,6 +249,22 @@ func TestOwnLog(t *testing.T) {
 	})
 }
 
+// TestCounts of many collections: all but the reserved one.
+func TestCounts(t *testing.T) {
+	each(t, func(w *world) {
+		lead := w.user(w.start())
+		lead.do("SET", DefaultKey, "pod", "STRING", "x")
+		for i := range statsBatch + 5 {
+			lead.do("SET", fmt.Sprintf("c%03d", i), "a", "POINT", "1", "1")
+		}
+		lead.do("SET", "c000", "b", "STRING", "1")
+		got, err := lead.l.counts(context.Background(), DefaultKey)
+		if err != nil || len(got) != statsBatch+5 || got["c000"] != (Count{2, 1, 1}) || got["c204"] != (Count{1, 1, 0}) {
+			w.Errorf("%d collections, %v, %v: %v", len(got), got["c000"], got["c204"], err)
+		}
+	})
+}
+
 // TestUnreachable is a follower that is named and not there, and one that a bridge
 // looks after.
 func TestUnreachable(t *testing.T) {
