@@ -83,7 +83,7 @@ func (c *Coordinator) Judge(ctx context.Context) ([]Patient, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLooker(c.opt.Target.opt.Engine, c.opt)
+	l := newLooker(c.opt)
 	defer l.Close()
 	return l.Patients(ctx, addrs), ctx.Err()
 }
@@ -121,7 +121,7 @@ func (c *Coordinator) heal(ctx context.Context, known []string) (Report, error) 
 	c.busy.Lock()
 	defer c.busy.Unlock()
 	h := &healing{
-		Coordinator: c, look: newLooker(c.opt.Target.opt.Engine, c.opt), known: known,
+		Coordinator: c, look: newLooker(c.opt), known: known,
 		since: map[string]progress{}, resets: map[string]int{}, report: Report{Start: time.Now()},
 	}
 	defer h.look.Close()

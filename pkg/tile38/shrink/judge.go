@@ -15,8 +15,9 @@ type Seen struct {
 	ID          string
 	Following   string
 	CaughtUp    bool
-	AOFSize     int64 // bytes, as it counts
-	Hooks       int64 // and channels
+	AOFSize     int64  // bytes, as it counts
+	Hooks       int64  // and channels
+	Beat        string // all heartbeats that it has; each is written once
 	Collections map[string]Count
 }
 
@@ -84,10 +85,14 @@ func Judge(looks []Look, r Rules) Judgement {
 		return one(Unknown, "the leader does not answer: %s", last.Before.Err+last.After.Err)
 	case f.ID == last.After.ID:
 		return one(Detached, "it is the leader itself")
+	}
+	switch level, beats := levelBy(looks); {
+	case level:
+	case beats:
+		return one(CatchingUp, "it has not read the last heartbeat of its leader")
 	case !f.CaughtUp:
 		return one(CatchingUp, "caught_up is false")
-	}
-	if !r.Bridged {
+	case !r.Bridged:
 		if late := lateness(looks, r); late != "" {
 			return one(CatchingUp, "%s", late)
 		}
@@ -105,7 +110,26 @@ func Judge(looks []Look, r Rules) Judgement {
 	return j
 }
 
-// lateness says why a follower that calls itself caught up is not: "" if it is.
+// levelBy says whether a follower had all that its leader had written before a look,
+// and whether the leader writes heartbeats, without which that cannot be known. It is
+// exact where caught_up and sizes are not: a follower logs nothing of a command that
+// changes nothing for it, such as the DEL behind a dump that has the object no more, so
+// that its aof_size may stay behind for ever.
+func levelBy(looks []Look) (level, beats bool) {
+	for _, l := range looks {
+		if l.Before.Beat == "" {
+			continue
+		}
+		beats = true
+		if l.Follower.Beat == l.Before.Beat || l.Follower.Beat == l.After.Beat {
+			return true, true
+		}
+	}
+	return false, beats
+}
+
+// lateness says why a follower that calls itself caught up is not, by its
+// sizes: "" if it is.
 func lateness(looks []Look, r Rules) string {
 	first, last := looks[0], looks[len(looks)-1]
 	if last.File >= 0 && last.File < last.Before.AOFSize-r.Slack {

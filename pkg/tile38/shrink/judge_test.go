@@ -25,6 +25,10 @@ func TestJudge(t *testing.T) {
 		return f
 	}
 	good := seenFol(1000, 10)
+	beat := func(l Look, lead, fol string) Look {
+		l.Before.Beat, l.After.Beat, l.Follower.Beat = lead, lead, fol
+		return l
+	}
 	cases := []struct {
 		name   string
 		looks  []Look
@@ -57,6 +61,11 @@ func TestJudge(t *testing.T) {
 		{"a collection more", []Look{steady(with(good, func(s *Seen) {
 			s.Collections = map[string]Count{"c": {Objects: 10, Points: 10}, "d": {Objects: 1, Strings: 1}}
 		}))}, Rules{}, Diverged, `"d", objects: 1, the leader has 0`},
+		{"short, and level by the heartbeat", []Look{beat(steady(seenFol(500, 10)), "1", "1"), beat(steady(seenFol(500, 10)), "2", "1")}, Rules{}, Fine, ""},
+		{"level, without the last heartbeat", []Look{beat(steady(good), "1", "0"), beat(steady(good), "2", "")}, Rules{}, CatchingUp, "last heartbeat"},
+		{"not caught up, and level by the heartbeat", []Look{beat(steady(with(good, func(s *Seen) { s.CaughtUp = false })), "1", "1")}, Rules{}, Fine, ""},
+		{"doubled, with the heartbeat", []Look{beat(steady(seenFol(2000, 10)), "1", "1")}, Rules{}, Doubled, "2000, the leader's"},
+		{"bridged, without the heartbeat", []Look{beat(steady(good), "1", "0")}, Rules{Bridged: true}, CatchingUp, "last heartbeat"},
 		{"hooks", []Look{steady(with(good, func(s *Seen) { s.Hooks = 1 }))}, Rules{}, Diverged, "hooks and channels: 1"},
 	}
 	for _, c := range cases {

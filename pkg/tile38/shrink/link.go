@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 
-	"evenkeel/pkg/tile38"
 	"github.com/tidwall/redcon"
+
+	"evenkeel/pkg/tile38"
 )
 
 // link is a connection to a server that is kept, and made again when it breaks. One
@@ -176,4 +178,43 @@ func (l *link) counts(ctx context.Context, reserved string) (map[string]Count, e
 		})
 	}
 	return all, nil
+}
+
+// maxTexts is how many objects of the reserved collection are read.
+const maxTexts = "500"
+
+// texts returns the strings of a collection by id.
+func (l *link) texts(ctx context.Context, key string) (map[string]string, error) {
+	v, err := l.do(ctx, "SCAN", key, "LIMIT", maxTexts, "OBJECTS")
+	if err != nil {
+		return nil, err
+	}
+	texts := map[string]string{}
+	v.ForEach(func(part redcon.RESP) bool { // the cursor, then pairs of id and text
+		part.ForEach(func(item redcon.RESP) bool {
+			var words []string
+			item.ForEach(func(w redcon.RESP) bool { words = append(words, w.String()); return true })
+			if len(words) >= 2 {
+				texts[words[0]] = words[1]
+			}
+			return true
+		})
+		return true
+	})
+	return texts, nil
+}
+
+// beat returns all heartbeats of a server, in order; "": there is none.
+func (l *link) beat(ctx context.Context, key string) (string, error) {
+	texts, err := l.texts(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(texts)) {
+		if !strings.HasPrefix(id, turnPrefix) && !strings.HasPrefix(id, resetPrefix) {
+			fmt.Fprintf(&b, "%s %s\n", id, texts[id])
+		}
+	}
+	return b.String(), nil
 }

@@ -60,14 +60,18 @@ type Looker struct {
 	reach   func(addr string) tile38.Options
 	bridged func(addr, following string) bool
 	lead    *link
+	beat    func(context.Context) // writes a heartbeat to the leader
 	links   map[string]*link
 	last    map[string]Seen
 	bytes   int64 // of the leader's log
 }
 
 // newLooker returns one; nothing is dialled.
-func newLooker(lead tile38.Options, o Options) *Looker {
-	return &Looker{opt: o.Look, key: o.Key, reach: o.Reach, bridged: o.Bridged, lead: newLink(lead), links: map[string]*link{}, last: map[string]Seen{}}
+func newLooker(o Options) *Looker {
+	return &Looker{
+		opt: o.Look, key: o.Key, reach: o.Reach, bridged: o.Bridged, beat: o.Target.beat,
+		lead: newLink(o.Target.opt.Engine), links: map[string]*link{}, last: map[string]Seen{},
+	}
 }
 
 // Close ends the connections.
@@ -129,6 +133,7 @@ func (l *Looker) verify(ctx context.Context, p *Patient) {
 
 // round looks at all followers between two looks at the leader.
 func (l *Looker) round(ctx context.Context, addrs []string, looks map[string][]Look) {
+	l.beat(ctx)
 	before := l.see(ctx, l.lead)
 	found := make([]Look, len(addrs))
 	var wg sync.WaitGroup
@@ -154,6 +159,9 @@ func (l *Looker) see(ctx context.Context, c *link) Seen {
 	defer cancel()
 	s := Seen{At: time.Now()}
 	m, err := c.server(ctx)
+	if err == nil {
+		s.Beat, err = c.beat(ctx, l.key)
+	}
 	if err == nil {
 		s.Collections, err = c.counts(ctx, l.key)
 	}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +103,19 @@ func (w *world) until(what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			w.Fatalf("not %s", what)
 		}
+	}
+}
+
+// objects returns all of the collection fleet, as SCAN shows it.
+func (u user) objects() string {
+	var b strings.Builder
+	for at := 0; ; at += 500 {
+		page := u.do("SCAN", "fleet", "CURSOR", strconv.Itoa(at), "LIMIT", "500")
+		_, items, ok := strings.Cut(page, "\r\n")
+		if !ok || strings.HasPrefix(items, "*0") {
+			return b.String()
+		}
+		b.WriteString(items)
 	}
 }
 

@@ -24,7 +24,7 @@ func Ready(j Judgement) (bool, []string) {
 
 // Look judges the follower at addr as it is now. It dials leader and follower.
 func (c *Coordinator) Look(ctx context.Context, addr string) Patient {
-	l := newLooker(c.opt.Target.opt.Engine, c.opt)
+	l := newLooker(c.opt)
 	defer l.Close()
 	return l.Patients(ctx, []string{addr})[0]
 }

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tidwall/redcon"
 )
 
 // resetWait is how long a follower without objects may take to have an empty log.
@@ -79,11 +77,15 @@ func (h *healing) forget(ctx context.Context, addr string) {
 
 // recover lets followers follow again whose reset was cut off.
 func (h *healing) recover(ctx context.Context) {
-	v, err := h.look.lead.do(ctx, "SCAN", h.opt.Key, "MATCH", resetPrefix+"*", "LIMIT", "1000", "OBJECTS")
+	texts, err := h.look.lead.texts(ctx, h.opt.Key)
 	if err != nil {
 		return // who has no leader is reported as such
 	}
-	for addr, leader := range parseNotes(v) {
+	for id, leader := range texts {
+		addr, ok := strings.CutPrefix(id, resetPrefix)
+		if !ok {
+			continue
+		}
 		host, port, err := net.SplitHostPort(leader)
 		if err != nil {
 			continue
@@ -102,21 +104,4 @@ func (h *healing) recover(ctx context.Context) {
 		}
 		h.forget(ctx, addr)
 	}
-}
-
-// parseNotes reads the answer to SCAN: the cursor, then pairs of id and text.
-func parseNotes(v redcon.RESP) map[string]string {
-	notes := map[string]string{}
-	v.ForEach(func(part redcon.RESP) bool {
-		part.ForEach(func(item redcon.RESP) bool {
-			var words []string
-			item.ForEach(func(w redcon.RESP) bool { words = append(words, w.String()); return true })
-			if len(words) >= 2 {
-				notes[strings.TrimPrefix(words[0], resetPrefix)] = words[1]
-			}
-			return true
-		})
-		return true
-	})
-	return notes
 }

@@ -108,10 +108,13 @@ func (t *Turns) Take(ctx context.Context) (done func(), err error) {
 	}, nil
 }
 
+// turnPrefix begins the ids of leases.
+const turnPrefix = "turn:"
+
 // ask takes a free slot and returns its id; "": there is none.
 func (t *Turns) ask(ctx context.Context, l *link, own string) (string, error) {
 	for slot := range t.opt.Slots {
-		id := "turn:" + strconv.Itoa(slot)
+		id := turnPrefix + strconv.Itoa(slot)
 		v, err := l.do(ctx, "SET", t.opt.Key, id, "NX", "EX", t.seconds(), "STRING", own)
 		if err != nil {
 			return "", err
