@@ -120,7 +120,7 @@ func (s *Server) append(b []byte) error {
 	}
 	s.size += int64(len(b))
 	s.counter += int64(len(b))
-	if s.shrink.state != nil {
+	if s.shrink.runs {
 		s.shrink.during = append(s.shrink.during, b...)
 	}
 	s.wake()

@@ -56,7 +56,7 @@ func (s *Server) extended(basic map[string]string) map[string]string {
 		m["tile38_"+name] = basic[name]
 	}
 	m["tile38_aof_enabled"] = "true"
-	m["tile38_aof_rewrite_in_progress"] = strconv.FormatBool(s.shrink.state != nil)
+	m["tile38_aof_rewrite_in_progress"] = strconv.FormatBool(s.shrink.runs)
 	m["tile38_aof_last_rewrite_time_sec"], m["tile38_aof_current_rewrite_time_sec"] = "0", "0"
 	m["tile38_connected_slaves"] = strconv.Itoa(s.streams())
 	m["tile38_uptime_in_seconds"] = fmt.Sprint(time.Since(s.started).Seconds())
@@ -134,7 +134,7 @@ func (s *Server) info(_ *client, args []string, out *reply.Reply) error {
 	}
 	if asked("persistence") {
 		busy := 0
-		if s.shrink.state != nil {
+		if s.shrink.runs {
 			busy = 1
 		}
 		fmt.Fprintf(&text, "# Persistence\r\naof_enabled:1\r\naof_rewrite_in_progress:%d\r\naof_last_rewrite_time_sec:0\r\naof_current_rewrite_time_sec:0\r\n\r\n", busy)

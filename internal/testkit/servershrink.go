@@ -12,15 +12,14 @@ import (
 
 // shrinking is the AOFSHRINK that runs, and how those to come run.
 type shrinking struct {
-	state  *collection.State // that is dumped; nil: none runs
-	during []byte            // what was written meanwhile
-	begun  time.Time
+	runs   bool
+	during []byte        // what was written meanwhile
 	hold   chan struct{} // it waits here before the swap; nil: it does not
 	fail   bool
 	count  int // that have swapped the file
 }
 
-// HoldShrink makes an AOFSHRINK wait before it swaps the file, until ReleaseShrink.
+// HoldShrink makes an AOFSHRINK wait before it looks at the data, until ReleaseShrink.
 func (s *Server) HoldShrink() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,7 +63,7 @@ func (s *Server) Shrink() {
 	s.Do("AOFSHRINK")
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
-		done := s.shrink.count > n && s.shrink.state == nil
+		done := s.shrink.count > n && !s.shrink.runs
 		s.mu.Unlock()
 		if done {
 			return
@@ -77,33 +76,39 @@ func (s *Server) Shrink() {
 
 // beginShrink is AOFSHRINK. A second one does nothing. mu is held.
 func (s *Server) beginShrink() {
-	if s.shrink.state != nil || !s.running {
+	if s.shrink.runs || !s.running {
 		return
 	}
-	s.shrink.state, s.shrink.during, s.shrink.begun = s.eng.State().Snapshot(), nil, time.Now()
-	st, hold, fail := s.shrink.state, s.shrink.hold, s.shrink.fail
+	s.shrink.runs, s.shrink.during = true, nil
+	hold, fail := s.shrink.hold, s.shrink.fail
 	s.life.wg.Go(func() {
 		if !fail {
-			s.dump(st, hold)
+			s.dump(hold)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.shrink.state, s.shrink.during = nil, nil
+		s.shrink.runs, s.shrink.during = false, nil
 	})
 }
 
-// dump writes the new file and puts it into the old one's place.
-func (s *Server) dump(st *collection.State, hold <-chan struct{}) {
-	name := s.File() + "-shrink"
-	f, err := os.Create(name)
-	if err == nil {
-		err = writeDump(f, st)
-	}
+// dump writes the new file and puts it into the old one's place. Tile38 does not dump
+// the data as they were when it began, but as it comes to them: what is written
+// before that stands in the dump and, once more, behind it, and a DEL there finds
+// nothing.
+func (s *Server) dump(hold <-chan struct{}) {
 	if hold != nil {
 		select {
 		case <-hold:
 		case <-s.life.ctx.Done():
 		}
+	}
+	s.mu.Lock()
+	st := s.eng.State().Snapshot()
+	s.mu.Unlock()
+	name := s.File() + "-shrink"
+	f, err := os.Create(name)
+	if err == nil {
+		err = writeDump(f, st)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

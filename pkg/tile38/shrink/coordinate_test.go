@@ -24,6 +24,9 @@ func (w *world) condition(c *Coordinator, fol user) Judgement {
 // without the coordinator, and it is healed with it.
 func TestHealed(t *testing.T) {
 	each(t, func(w *world) {
+		if w.real {
+			w.n = 50_000
+		}
 		lead, fol := w.pair()
 		c := w.coordinator(w.target(lead.m, nil), nil)
 		if j := w.condition(c, fol); j.Condition != Fine {
@@ -247,6 +250,15 @@ func TestOwnLog(t *testing.T) {
 		lead.do("SET", "fleet", "new", "POINT", "1", "1")
 		w.until("following", func() bool { return fol.server()["num_objects"] == "301" })
 	})
+	// With an aof_size that is more than its file has.
+	w := &world{T: t, n: 400, block: testBlock, start: func() testkit.Machine {
+		return testkit.NewServer(t, testkit.ServerOptions{Block: testBlock})
+	}}
+	lead, fol := w.pair()
+	w.haunt(lead, fol, 10)
+	if _, err := w.target(fol.m, nil).Compact(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestCounts of many collections: all but the reserved one.
@@ -263,6 +275,69 @@ func TestCounts(t *testing.T) {
 			w.Errorf("%d collections, %v, %v: %v", len(got), got["c000"], got["c204"], err)
 		}
 	})
+}
+
+// TestSlowToNotice: followers that have yet to connect again are not judged by what
+// they were.
+func TestSlowToNotice(t *testing.T) {
+	w := &world{T: t, n: 400, block: testBlock, start: func() testkit.Machine {
+		return testkit.NewServer(t, testkit.ServerOptions{Block: testBlock, Retry: 500 * time.Millisecond})
+	}}
+	lead, fol := w.pair()
+	w.haunt(lead, fol, 10)
+	r, err := w.coordinator(w.target(lead.m, nil), nil).Heal(context.Background())
+	if err != nil || r.Shrinks != 1 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	w.same(lead, fol)
+}
+
+// TestShorter is a follower whose log stays shorter than its leader's though it has
+// everything: a heartbeat tells.
+func TestShorter(t *testing.T) {
+	w := &world{T: t, n: 400, block: testBlock, start: func() testkit.Machine {
+		return testkit.NewServer(t, testkit.ServerOptions{Block: testBlock})
+	}}
+	lead, fol := w.pair()
+	srv, _ := lead.m.(*testkit.Server)
+	srv.HoldShrink()
+	lead.do("AOFSHRINK")
+	lead.do("SET", "fleet", "zz", "POINT", "1", "1")
+	lead.do("DEL", "fleet", "truck000399")
+	lead.do("DEL", "fleet", "zz")
+	srv.ReleaseShrink()
+	w.until("rewritten", func() bool { return srv.Shrinks() == 1 })
+	blind := w.coordinator(w.target(lead.m, nil), nil)
+	if _, err := blind.Heal(context.Background()); err != nil { // doubled, healed by one that nobody writes during
+		t.Fatal(err)
+	}
+	host := fol.server()["following"]
+	fol.do("FOLLOW", "no", "one")
+	for _, args := range [][]string{{"FLUSHDB"}, {"AOFSHRINK"}} {
+		fol.do(args...)
+	}
+	w.until("empty", func() bool { return fol.server()["aof_size"] == "0" })
+	srv.HoldShrink()
+	lead.do("AOFSHRINK")
+	lead.do("DEL", "fleet", "truck000398")
+	srv.ReleaseShrink()
+	w.until("rewritten", func() bool { return srv.Shrinks() == 3 })
+	fol.do("FOLLOW", strings.Split(host, ":")[0], strings.Split(host, ":")[1])
+	w.until("read", func() bool { return fol.server()["num_objects"] == "398" })
+	if j := w.condition(blind, fol); j.Condition != CatchingUp {
+		t.Errorf("without heartbeats: %+v", j)
+	}
+	beat, end := Beater(tile38.Options{Addr: lead.m.Address()}, func(now time.Time) []string {
+		return []string{"SET", DefaultKey, "pod", "STRING", fmt.Sprint(now.UnixNano())}
+	})
+	defer end()
+	c := w.coordinator(w.target(lead.m, func(o *TargetOptions) { o.Beat = beat }), nil)
+	if j := w.condition(c, fol); j.Condition != Fine || j.Got >= number(lead.server(), "aof_size") {
+		t.Errorf("with heartbeats: %+v", j)
+	}
+	if r, err := c.Heal(context.Background()); err != nil || r.Shrinks != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
 }
 
 // TestUnreachable is a follower that is named and not there, and one that a bridge

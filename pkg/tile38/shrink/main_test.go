@@ -45,7 +45,7 @@ func each(t *testing.T, test func(w *world)) {
 	})
 	t.Run("real", func(t *testing.T) {
 		testkit.Binary(t)
-		test(&world{T: t, n: 50_000, block: realBlock, real: true, start: func() testkit.Machine { return testkit.NewProcess(t) }})
+		test(&world{T: t, n: 12_000, block: realBlock, real: true, start: func() testkit.Machine { return testkit.NewProcess(t) }})
 	})
 }
 
