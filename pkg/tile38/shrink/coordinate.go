@@ -105,6 +105,7 @@ type healing struct {
 	known  []string // followers that must be there, beside those that the leader tells
 	since  map[string]progress
 	resets map[string]int
+	id     string // the leader's, at first
 	head   string // checksum of the block that the leader's log begins with
 	notes  []string
 	report Report
@@ -190,7 +191,11 @@ func (h *healing) view(ctx context.Context) View {
 		MaxUnavailable: h.opt.MaxUnavailable, Reset: h.opt.Reset, Block: h.opt.Block,
 		Followers: h.look.Patients(ctx, addrs), Now: time.Now(),
 	}
-	v.LogBytes = h.look.bytes
+	v.LogBytes = h.look.leader.AOFSize
+	if h.id == "" {
+		h.id = h.look.leader.ID
+	}
+	var sick []string
 	for i := range v.Followers {
 		p := &v.Followers[i]
 		named := slices.Contains(h.opt.Followers, p.Addr) // not by the leader, perhaps
@@ -199,8 +204,12 @@ func (h *healing) view(ctx context.Context) View {
 		}
 		p.Since, p.Resets = h.track(p, v.Now), h.resets[p.Addr]
 		f := h.report.follower(*p)
+		if p.Judgement.Sick() {
+			sick = append(sick, p.Addr)
+		}
 		f.Bridged, f.Judgement, f.Resets, f.Fine = p.Bridged, p.Judgement, p.Resets, p.Judgement.Condition == Fine
 	}
+	v.Stranger = h.look.stranger(h.id, sick)
 	return v
 }
 

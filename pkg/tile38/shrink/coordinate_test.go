@@ -340,6 +340,46 @@ func TestShorter(t *testing.T) {
 	}
 }
 
+// TestStranger: nobody is made the equal of a leader that has lost its data.
+func TestStranger(t *testing.T) {
+	w := &world{T: t, n: 400, block: testBlock, start: func() testkit.Machine {
+		return testkit.NewServer(t, testkit.ServerOptions{Block: testBlock})
+	}}
+	lead, fol := w.pair()
+	srv, _ := lead.m.(*testkit.Server)
+	srv.Wipe()
+	srv.Start()
+	w.until("connected", func() bool { return strings.Contains(lead.do("INFO", "replication"), "state=online") })
+	r, err := w.coordinator(w.target(lead.m, nil), func(o *Options) { o.Reset = true }).Heal(context.Background())
+	if !errors.Is(err, ErrSick) || !strings.Contains(err.Error(), "none of the 1 collections") || r.Shrinks != 0 || r.Followers[0].Resets != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if got := fol.server()["num_objects"]; got != "400" {
+		t.Errorf("the follower has %s objects", got)
+	}
+	// It is replaced while it is waited for.
+	lead, fol = w.pair()
+	srv, _ = lead.m.(*testkit.Server)
+	w.haunt(lead, fol, 10)
+	c := w.coordinator(w.target(lead.m, nil), func(o *Options) {
+		o.MaxShrinks, o.Reset = 1, true
+		o.OnStep = func(s Step) {
+			if s.Kind != Shrink {
+				return
+			}
+			srv.Wipe()
+			srv.Start()
+			srv.Do("SET fleet only STRING x")
+		}
+	})
+	if _, err := c.Heal(context.Background()); !errors.Is(err, ErrSick) || !strings.Contains(err.Error(), "another server now") {
+		t.Errorf("replaced: %v", err)
+	}
+	if got := fol.server()["num_objects"]; got == "1" {
+		t.Error("the follower has lost its objects")
+	}
+}
+
 // TestUnreachable is a follower that is named and not there, and one that a bridge
 // looks after.
 func TestUnreachable(t *testing.T) {

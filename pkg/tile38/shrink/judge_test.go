@@ -145,6 +145,7 @@ func TestPlan(t *testing.T) {
 		{"two of three", view(func(v *View) { v.Reset, v.MaxUnavailable = true, 2 }, p("a", Doubled, long), p("b", Diverged, long), p("c", Doubled, long)), Reset, []string{"a", "b"}},
 		{"one is unfit already", view(func(v *View) { v.Reset, v.MaxUnavailable = true, 2 }, p("a", Doubled, long), p("b", Diverged, long), p("c", Unreachable, long)), Reset, []string{"a"}},
 		{"reset has not helped", view(reset, was(p("a", Doubled, long)), p("b", Fine, long)), Shrink, []string{"a"}},
+		{"another leader", view(func(v *View) { v.Reset, v.Stranger = true, "empty" }, p("a", Diverged, long)), GiveUp, []string{"a"}},
 		{"nothing has helped", view(func(v *View) { v.Reset, v.Shrinks = true, 2 }, was(p("a", Doubled, long))), GiveUp, []string{"a"}},
 	}
 	for _, c := range cases {

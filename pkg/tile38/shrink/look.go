@@ -63,7 +63,7 @@ type Looker struct {
 	beat    func(context.Context) // writes a heartbeat to the leader
 	links   map[string]*link
 	last    map[string]Seen
-	bytes   int64 // of the leader's log
+	leader  Seen // the last look at it
 }
 
 // newLooker returns one; nothing is dialled.
@@ -145,12 +145,35 @@ func (l *Looker) round(ctx context.Context, addrs []string, looks map[string][]L
 	}
 	wg.Wait()
 	after := l.see(ctx, l.lead)
-	l.bytes = after.AOFSize
+	l.leader = after
 	for i, addr := range addrs {
 		found[i].After = after
 		looks[addr] = append(looks[addr], found[i])
 		l.last[addr] = found[i].Follower
 	}
+}
+
+// stranger says why the leader is not one whose equal a follower should become: it is
+// another server than id, or has nothing of what the follower has. Then the follower
+// may be the last to have the objects.
+func (l *Looker) stranger(id string, sick []string) string {
+	if id != "" && l.leader.ID != "" && l.leader.ID != id {
+		return fmt.Sprintf("the leader is another server now, with the id %s and not %s", l.leader.ID, id)
+	}
+	if l.leader.Err != "" {
+		return ""
+	}
+	for _, addr := range sick {
+		has, common := l.last[addr].Collections, false
+		for key := range has {
+			_, ok := l.leader.Collections[key]
+			common = common || ok
+		}
+		if len(has) > 0 && !common {
+			return fmt.Sprintf("the leader has none of the %d collections of %s: make sure that it is the right one", len(has), addr)
+		}
+	}
+	return ""
 }
 
 // see asks a server what it has.

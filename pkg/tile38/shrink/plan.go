@@ -42,9 +42,10 @@ type View struct {
 	Shrinks        int // made to heal, beside the one that made it necessary
 	MaxShrinks     int
 	MaxUnavailable int
-	Reset          bool  // is allowed
-	LogBytes       int64 // of the leader's log
-	Block          int64 // see Options.Block
+	Reset          bool   // is allowed
+	LogBytes       int64  // of the leader's log
+	Block          int64  // see Options.Block
+	Stranger       string // why the leader is not to be made equal to; "": it is the leader
 	Followers      []Patient
 }
 
@@ -77,6 +78,9 @@ func Plan(v View) Step {
 		return Step{Kind: Done, Why: "all followers are fine"}
 	case len(sick) == 0:
 		return Step{GiveUp, stuck, fmt.Sprintf("not fine within %v, and no rewrite helps", v.Stall)}
+	}
+	if v.Stranger != "" {
+		return Step{GiveUp, slices.Concat(sick, stuck), v.Stranger}
 	}
 	noShrink := v.refusal()
 	reset := v.resettable(sick, len(stuck))
