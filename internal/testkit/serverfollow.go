@@ -96,12 +96,7 @@ func (s *Server) startFollowing() {
 			<-before
 		}
 		for ctx.Err() == nil {
-			s.followOnce(ctx, addr)
-			s.mu.Lock()
-			if ctx.Err() == nil {
-				s.follow.level = false
-			}
-			s.mu.Unlock()
+			s.followOnce(ctx, addr) // caught_up stays what it was when it ends
 			select {
 			case <-ctx.Done():
 			case <-time.After(s.opt.Retry):
