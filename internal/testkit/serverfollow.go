@@ -96,7 +96,7 @@ func (s *Server) startFollowing() {
 			<-before
 		}
 		for ctx.Err() == nil {
-			s.followOnce(ctx, addr) // caught_up stays what it was when it ends
+			s.followOnce(ctx, addr) // caught_up stays what it was until the next attempt
 			select {
 			case <-ctx.Done():
 			case <-time.After(s.opt.Retry):
@@ -109,6 +109,9 @@ func (s *Server) startFollowing() {
 func (s *Server) followOnce(ctx context.Context, addr string) {
 	s.mu.Lock()
 	auth := s.config["leaderauth"]
+	if ctx.Err() == nil {
+		s.follow.level = false
+	}
 	s.mu.Unlock()
 	c, err := tile38.Dial(ctx, tile38.Options{Addr: addr, Auth: auth})
 	if err != nil {
@@ -145,7 +148,6 @@ func (s *Server) handshake(ctx context.Context, c *tile38.Conn) (*tile38.Stream,
 	if lead.ID == s.opt.ID || lead.Following != "" {
 		return nil, errors.New("no leader")
 	}
-	s.follow.level = false
 	pos, err := s.place(c)
 	if err != nil {
 		return nil, err
