@@ -6,6 +6,7 @@
 //	scan.go    where commands begin and end
 //	stream.go  commands as they come, and where in the file they stand
 //	tail.go    the last bytes that were taken, to go on behind them
+//	heartbeat.go  commands that say where in a log they are, and when they were written
 //	find.go    the place behind those bytes in a file that AOFSHRINK has rewritten
 //
 // Invariants:

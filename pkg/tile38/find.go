@@ -21,6 +21,9 @@ import (
 // dump's. What passes both by chance would have to repeat, in order and byte for
 // byte, everything that the leader has written since its dump began; even then
 // the follower compares the counts of objects with the leader's afterwards.
+//
+// A heartbeat is written once and never again. Where the tail holds one, the
+// anchor is what begins with the last of them, and no more has to be met.
 const (
 	minCommands = 32
 	minBytes    = 4 << 10
@@ -71,8 +74,12 @@ func (t *Tail) Find(size, window int64, dial func() (*Conn, error)) (found *Tail
 	}
 }
 
-// anchor returns the last commands, nil when there are too few.
+// anchor returns the last commands, nil when there are too few: those from the
+// last heartbeat on, or as many as prove something.
 func (t *Tail) anchor() []byte {
+	if at := t.beat(); at >= 0 {
+		return t.buf[at:]
+	}
 	for i := len(t.ends) - 2; i >= 0; i-- {
 		if n := len(t.buf) - t.ends[i]; len(t.ends)-1-i >= minCommands || n >= minBytes {
 			return t.buf[t.ends[i]:]
@@ -183,7 +190,7 @@ func (f *finder) look(end int) {
 		return
 	}
 	f.best, f.ties, f.end = n, 1, f.base+int64(end)
-	f.matched, f.sound = n, n == len(tail)
+	f.matched, f.sound = n, n == len(tail) || f.t.beat() >= 0
 	if f.sound {
 		return
 	}

@@ -1,6 +1,7 @@
 package tile38
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -57,4 +58,76 @@ func header(b []byte, i int, kind byte) (v, next, need int, err error) {
 		return 0, 0, len(b) + 1, nil
 	}
 	return v, i + 2, 0, nil
+}
+
+// Split visits the whole commands at the beginning of b, raw, until visit returns
+// false, and returns where the last visited one ends. Zero bytes between commands
+// are passed over.
+func Split(b []byte, visit func(raw []byte) bool) (int, error) {
+	for i := 0; ; {
+		for i < len(b) && b[i] == 0 {
+			i++
+		}
+		next, _, err := command(b, i)
+		if err != nil || next == 0 {
+			return i, err
+		}
+		if !visit(b[i:next]) {
+			return next, nil
+		}
+		i = next
+	}
+}
+
+// Args returns the words of raw, one command.
+func Args(raw []byte) ([]string, error) {
+	n, i, _, err := header(raw, 0, '*')
+	if err != nil {
+		return nil, err
+	}
+	if i == 0 {
+		return nil, fmt.Errorf("%w: %.32q is not whole", ErrFormat, raw)
+	}
+	var args []string
+	for ; n > 0; n-- {
+		var size int
+		if size, i, _, err = header(raw, i, '$'); err != nil {
+			return nil, err
+		}
+		if i == 0 || i+size+2 > len(raw) {
+			return nil, fmt.Errorf("%w: %.32q is not whole", ErrFormat, raw)
+		}
+		args = append(args, string(raw[i:i+size]))
+		i += size + 2
+	}
+	return args, nil
+}
+
+// Commands returns the whole commands that b ends with: b is the end of a file,
+// and may begin within a command. What is cut off at the end is left out, as are
+// zero bytes. Commands that b is too short to tell are not returned.
+func Commands(b []byte, fromStart bool) [][]byte {
+	if fromStart {
+		cmds, _ := commands(b)
+		return cmds
+	}
+	const most = 4096 // places that look like the beginning of a command
+	at := 0
+	for range most {
+		i := bytes.Index(b[at:], []byte("\r\n*"))
+		if i < 0 {
+			return nil
+		}
+		at += i + 2
+		if cmds, whole := commands(b[at:]); whole && len(cmds) > 0 {
+			return cmds
+		}
+	}
+	return nil
+}
+
+// commands splits b; whole: nothing was met that is no command.
+func commands(b []byte) (cmds [][]byte, whole bool) {
+	_, err := Split(b, func(raw []byte) bool { cmds = append(cmds, raw); return true })
+	return cmds, err == nil
 }

@@ -7,8 +7,10 @@ const DefaultTail = 64 << 10
 // It is what a follower needs to go on behind them, and lives in memory only: a
 // restarted follower does not know what its leader's file was.
 type Tail struct {
-	ID   string // the leader's
-	most int
+	ID string // the leader's
+	// Beats finds heartbeats: one of them is anchor enough. The zero Beats finds none.
+	Beats Beats
+	most  int
 
 	pos  int64  // in the leader's file: where buf ends
 	buf  []byte // whole commands, but for a first one that is longer than most
@@ -72,6 +74,7 @@ func (t *Tail) trim() {
 // its last n bytes end at pos.
 func (t *Tail) moved(pos int64, n int) *Tail {
 	m := NewTail(t.ID, pos, t.most)
+	m.Beats = t.Beats
 	from := len(t.buf) - n
 	m.buf = append(m.buf, t.buf[from:]...)
 	for _, e := range t.ends {
@@ -93,8 +96,25 @@ func (t *Tail) Unchanged(c *Conn, s Server) (bool, error) {
 	if t.pos == 0 {
 		return true, nil
 	}
-	if int64(len(t.buf)) < t.pos && len(t.buf) < minBytes {
+	if int64(len(t.buf)) < t.pos && len(t.buf) < minBytes && t.beat() < 0 {
 		return false, nil
 	}
 	return c.Equal(t.pos-int64(len(t.buf)), t.buf)
+}
+
+// beat returns where in buf the last heartbeat begins, -1 when there is none.
+func (t *Tail) beat() int {
+	if len(t.Beats.prefix) == 0 {
+		return -1
+	}
+	for i := len(t.ends) - 2; i >= -1; i-- {
+		from := 0
+		if i >= 0 {
+			from = t.ends[i]
+		}
+		if t.Beats.Is(t.buf[from:t.ends[i+1]]) {
+			return from
+		}
+	}
+	return -1
 }
