@@ -36,6 +36,7 @@ func floors() map[string]float64 {
 		"pkg/engine/search":     1.4,
 		"pkg/engine/dump":       1.45,
 		"pkg/engine":            1.5,
+		"pkg/engine/shadow":     1.6, // an engine beside the one that serves
 		"pkg/aof":               1.0,
 
 		"pkg/store":         2,
@@ -55,6 +56,7 @@ func floors() map[string]float64 {
 		"pkg/follower/stock": 3.1, // tells the same events
 		"pkg/proxy":          3,
 		"pkg/upstream":       3.1, // another engine behind pkg/proxy
+		"pkg/tile38/bridge":  3,
 		"pkg/kube":           3,
 		"pkg/admin":          3,
 		"pkg/node":           3.5, // the embedded node: sessions and server commands over store, leader, follower

@@ -11,11 +11,10 @@ import (
 	"github.com/tidwall/redcon"
 
 	"evenkeel/pkg/aof"
-	"evenkeel/pkg/engine"
-	"evenkeel/pkg/engine/collection"
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/dump"
 	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/engine/shadow"
 )
 
 // Following a stock Tile38: its commands become batches of the own log, in the
@@ -212,46 +211,21 @@ func (s *Store) Empty() bool {
 // Shadow is the state that a stock leader's log leads to, made beside the own.
 // One goroutine at a time may use it.
 type Shadow struct {
-	s       *Store
-	eng     *engine.Engine
-	own     *collection.State // a snapshot, whose equal items are shared
-	out     reply.Reply
-	applied Applied
-	shared  int
+	sh  *shadow.Shadow
+	now func() int64
 }
 
-// NewShadow returns one without data.
+// NewShadow returns one without data, which shares equal items with the own state.
 func (s *Store) NewShadow() *Shadow {
-	sh := &Shadow{s: s, eng: engine.New(s.opt.Engine), own: s.Snapshot()}
-	sh.eng.Defer()
-	return sh
+	return &Shadow{sh: shadow.New(s.opt.Engine, s.Snapshot()), now: s.opt.Now}
 }
 
 // Add carries out payload, whole commands of the leader's log. Times to live
 // count from now: the log does not say since when.
 func (sh *Shadow) Add(payload []byte) error {
-	now := sh.s.opt.Now()
+	now := sh.now()
 	err := aof.EachCommand(payload, func(args []string) error {
-		sh.applied.Commands++
-		name := lower(args[0])
-		spec := sh.eng.LookupLogged(name)
-		if spec == nil || spec.Write == nil {
-			sh.applied.refuse(args, errReplay)
-			return nil
-		}
-		req := command.Request{Args: args, Name: name, Now: now}
-		if spec.Early != nil {
-			spec.Early(&req)
-		}
-		sh.out.Buf, sh.out.Later = sh.out.Buf[:0], nil
-		ch, err := sh.eng.Prepare(spec, &req, &sh.out)
-		switch {
-		case err != nil:
-			sh.applied.refuse(args, err)
-		case ch != nil:
-			sh.share(ch)
-			sh.eng.Apply(ch)
-		}
+		sh.sh.Exec(args, now)
 		return nil
 	})
 	if err != nil {
@@ -260,25 +234,10 @@ func (sh *Shadow) Add(payload []byte) error {
 	return nil
 }
 
-// share puts the own item in the place of a new one that equals it, so that two
-// equal states cost little more than one.
-func (sh *Shadow) share(ch *collection.Change) {
-	ops := ch.Ops()
-	for i := range ops {
-		op := &ops[i]
-		if op.Kind != collection.OpPut {
-			continue
-		}
-		own, _ := sh.own.Get(op.Key, op.New.ID())
-		if own != nil && own.Deadline() == op.New.Deadline() && own.Same(op.New) {
-			op.New = own
-			sh.shared++
-		}
-	}
-}
-
 // Applied says how many commands there were.
-func (sh *Shadow) Applied() Applied { return sh.applied }
+func (sh *Shadow) Applied() Applied {
+	return Applied{Commands: sh.sh.Commands, Refused: sh.sh.Refused, First: sh.sh.First}
+}
 
 // Difference is what Adopt had to change.
 type Difference struct {
@@ -300,7 +259,7 @@ const differenceBatch = 64 << 10
 // It may be done again after it was cut off anywhere. The shadow is not to be
 // used afterwards.
 func (s *Store) Adopt(ctx context.Context, sh *Shadow, merge bool) (Difference, error) {
-	d := Difference{Shared: sh.shared}
+	d := Difference{Shared: sh.sh.Shared}
 	var payload []byte
 	flush := func() error {
 		if len(payload) == 0 {
@@ -315,7 +274,7 @@ func (s *Store) Adopt(ctx context.Context, sh *Shadow, merge bool) (Difference, 
 	}
 	have := s.Snapshot()
 	diff := dump.Diff{Now: s.opt.Now, Tolerance: deadlineTolerance, Merge: merge}
-	err := dump.Difference(have, sh.eng.State(), diff, func(args []string) error {
+	err := dump.Difference(have, sh.sh.State(), diff, func(args []string) error {
 		n := len(payload)
 		payload = redcon.AppendArray(payload, len(args))
 		for _, a := range args {
@@ -334,7 +293,7 @@ func (s *Store) Adopt(ctx context.Context, sh *Shadow, merge bool) (Difference, 
 	if err != nil {
 		return d, fmt.Errorf("bring in the difference to the leader's log: %w", err)
 	}
-	if sh.applied.Commands > manyCommands {
+	if sh.sh.Commands > manyCommands {
 		debug.FreeOSMemory()
 	}
 	return d, nil

@@ -174,7 +174,7 @@ func TestAdopt(t *testing.T) {
 			return sh
 		}
 		sh := shadow()
-		want := sh.eng.State().Digest().String()
+		want := sh.sh.State().Digest().String()
 		d, err := f.Adopt(context.Background(), sh, false)
 		if err != nil || f.digest() != want {
 			t.Fatalf("round %d: %v, digest %s, want %s", round, err, f.digest(), want)
@@ -209,7 +209,7 @@ func TestAdoptCut(t *testing.T) {
 		if err := sh.Add(wire(leader...)); err != nil {
 			t.Fatal(err)
 		}
-		want := sh.eng.State().Digest().String()
+		want := sh.sh.State().Digest().String()
 		_, err := f.Adopt(ctx, sh, false)
 		cancel()
 		if (err == nil) != (f.digest() == want) {
