@@ -56,7 +56,7 @@ func floors() map[string]float64 {
 		"pkg/follower/stock": 3.1, // tells the same events
 		"pkg/proxy":          3,
 		"pkg/upstream":       3.1, // another engine behind pkg/proxy
-		"pkg/tile38/bridge":  3,
+		"pkg/tile38/bridge":  3.1, // tries again as pkg/follower does
 		"pkg/kube":           3,
 		"pkg/admin":          3,
 		"pkg/node":           3.5, // the embedded node: sessions and server commands over store, leader, follower

@@ -123,10 +123,16 @@ func (f *finder) search(size int64, dial func() (*Conn, error)) error {
 	s.Idle(c.timeout)
 	f.base = f.from
 	chunk := make([]byte, 64<<10)
+	var u unpublisher
 	for at := f.from; at < size; {
-		n, err := s.read(chunk[:min(int64(len(chunk)), size-at)])
-		at += int64(n)
-		f.feed(chunk[:n])
+		n, err := s.read(chunk)
+		file := u.feed(chunk[:n])
+		if at+int64(len(file)+len(u.held)) >= size { // nothing more is needed to tell
+			file = append(file, u.held...)
+			file = file[:size-at]
+		}
+		at += int64(len(file))
+		f.feed(file)
 		if f.final {
 			break
 		}

@@ -60,6 +60,47 @@ func header(b []byte, i int, kind byte) (v, next, need int, err error) {
 	return v, i + 2, 0, nil
 }
 
+// published is how a message begins.
+const published = "*3\r\n$7\r\nPUBLISH\r\n"
+
+// IsMessage says whether b begins with a message, PUBLISH, which a leader sends its
+// followers and does not log.
+func IsMessage(b []byte) bool {
+	return len(b) >= len(published) && b[1] == '3' && bytes.EqualFold(b[:len(published)], []byte(published))
+}
+
+// unpublisher takes messages out of a stream that may begin anywhere in a file.
+type unpublisher struct{ held []byte }
+
+// feed returns what of the stream is known to be the file.
+func (u *unpublisher) feed(b []byte) (file []byte) {
+	const most = 1 << 20 // what is longer is no message, or one that the search does without
+	mark := []byte("\r\n" + published)
+	u.held = append(u.held, b...)
+	for {
+		i := bytes.Index(u.held, mark)
+		if i < 0 {
+			keep := min(len(u.held), len(mark)-1)
+			file = append(file, u.held[:len(u.held)-keep]...)
+			u.held = append([]byte(nil), u.held[len(u.held)-keep:]...)
+			return file
+		}
+		at := i + 2
+		end, _, err := command(u.held, at)
+		if err == nil && end == 0 && len(u.held)-at < most {
+			file = append(file, u.held[:i]...)
+			u.held = append([]byte(nil), u.held[i:]...)
+			return file
+		}
+		if err != nil || end == 0 { // a value that looks like it
+			file = append(file, u.held[:at]...)
+			u.held = append([]byte(nil), u.held[at:]...)
+			continue
+		}
+		u.held = append(u.held[:at], u.held[end:]...)
+	}
+}
+
 // Split visits the whole commands at the beginning of b, raw, until visit returns
 // false, and returns where the last visited one ends. Zero bytes between commands
 // are passed over.

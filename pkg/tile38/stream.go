@@ -18,7 +18,9 @@ const (
 // ErrSilent says that the leader said nothing for as long as it may.
 var ErrSilent = errors.New("the leader is silent")
 
-// Stream reads a leader's file from some position, for ever.
+// Stream reads a leader's file from some position, for ever. Between what stands in
+// the file come messages, as PUBLISH, which do not, and count nowhere: not for
+// AOF, AOFMD5 or aof_size.
 type Stream struct {
 	c    *Conn
 	buf  []byte
@@ -46,8 +48,9 @@ const NoLimit = math.MaxInt64
 
 // Next waits for a command and returns it, with those that came with it as far
 // as they end at or before limit, a position, and no zero bytes are between. The
-// last one ends at Pos. Nothing comes back when the limit is reached already. The
-// bytes are valid until the next call.
+// last one ends at Pos. Messages come by themselves, see IsMessage, and leave Pos
+// where it is. Nothing comes back when the limit is reached already. The bytes are
+// valid until the next call.
 func (s *Stream) Next(limit int64) ([]byte, error) {
 	for {
 		s.skipZeros()
@@ -60,7 +63,9 @@ func (s *Stream) Next(limit int64) ([]byte, error) {
 		}
 		if end > s.r {
 			b := s.buf[s.r:end]
-			s.pos += int64(len(b))
+			if !IsMessage(b) {
+				s.pos += int64(len(b))
+			}
 			s.r = end
 			return b, nil
 		}
@@ -75,6 +80,7 @@ func (s *Stream) Next(limit int64) ([]byte, error) {
 func (s *Stream) run(limit int64) (end, need int, err error) {
 	end, need = s.r, s.r+1
 	b := s.buf[:s.w]
+	message := false
 	for end < s.w && b[end] != 0 {
 		next, more, err := command(b, end)
 		if err != nil && end > s.r {
@@ -83,9 +89,10 @@ func (s *Stream) run(limit int64) (end, need int, err error) {
 		if next == 0 || err != nil {
 			return end, more, err
 		}
-		if end > s.r && s.pos+int64(next-s.r) > limit {
+		if end > s.r && (s.pos+int64(next-s.r) > limit || message != IsMessage(b[end:next])) {
 			break
 		}
+		message = IsMessage(b[end:next])
 		end = next
 	}
 	return end, need, nil

@@ -32,8 +32,12 @@ func (t *Tail) Pos() int64 { return t.pos }
 // Len returns how many bytes are kept.
 func (t *Tail) Len() int { return len(t.buf) }
 
-// Add takes whole commands, which end at pos of the file.
+// Add takes whole commands, which end at pos of the file. Messages, which do not
+// stand there, are left out.
 func (t *Tail) Add(b []byte, pos int64) {
+	if IsMessage(b) {
+		return
+	}
 	if pos-int64(len(b)) != t.pos { // zero bytes in between
 		t.buf, t.ends = t.buf[:0], t.ends[:0]
 	}

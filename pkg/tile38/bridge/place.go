@@ -1,0 +1,166 @@
+package bridge
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"evenkeel/pkg/tile38"
+)
+
+// Where a follower stands is told by the end of its own file: it logs what it is
+// sent, byte for byte and in the same order. Two things are not alike on both
+// sides: it does not log PUBLISH, and it deletes what is over by itself, in lower
+// case, in which case the leader's own deletion changes nothing and is not logged.
+// So both are left out of comparisons; sent a second time they change nothing.
+
+const (
+	// minCommands, or minBytes, in a row are a place where there is no heartbeat.
+	minCommands = 32
+	minBytes    = 4 << 10
+)
+
+// errPlace says why a file's end is not found in a history.
+var errPlace = errors.New("the end of the follower's file is not in what it was sent")
+
+// silent says whether a follower may not log raw, a command, though it was sent it,
+// or log it though it was not.
+func silent(raw []byte) bool {
+	i := bytes.IndexByte(raw, '\n') + 1
+	name := raw[i:]
+	for _, own := range []string{"$3\r\ndel\r\n", "$7\r\ndelhook\r\n", "$7\r\ndelchan\r\n"} {
+		if bytes.HasPrefix(name, []byte(own)) {
+			return true
+		}
+	}
+	return tile38.IsMessage(raw)
+}
+
+// loud leaves out what is silent.
+func loud(cmds [][]byte) [][]byte {
+	var out [][]byte
+	for _, c := range cmds {
+		if !silent(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// ending is the end of the follower's file.
+type ending struct {
+	cmds  [][]byte // whole commands
+	whole bool     // they are all
+	size  int64    // of the file, in bytes
+}
+
+// beat returns the last heartbeat and what is logged behind it; nil: there is none.
+func (e *ending) beat(beats tile38.Beats) (beat []byte, behind [][]byte) {
+	for i := len(e.cmds) - 1; i >= 0; i-- {
+		if beats.Is(e.cmds[i]) {
+			return e.cmds[i], loud(e.cmds[i+1:])
+		}
+	}
+	return nil, nil
+}
+
+// find returns the offset behind what the follower has.
+func (r *ring) find(e *ending, beats tile38.Beats) (gen, h int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gen == 0 {
+		return 0, 0, fmt.Errorf("%w: it has just begun", errPlace)
+	}
+	at, err := r.behindBeat(e, beats)
+	if err != nil {
+		at, err = r.behindRun(e)
+	}
+	return r.gen, r.base + int64(at), err
+}
+
+// behindBeat finds the last heartbeat and meets what is behind it. mu is held.
+func (r *ring) behindBeat(e *ending, beats tile38.Beats) (at int, err error) {
+	beat, behind := e.beat(beats)
+	if beat == nil {
+		return 0, fmt.Errorf("%w: there is no heartbeat", errPlace)
+	}
+	i := bytes.LastIndex(r.buf, beat)
+	if i < 0 || bytes.Index(r.buf, beat) != i {
+		return 0, fmt.Errorf("%w: its heartbeat is not, or not only once", errPlace)
+	}
+	at = i + len(beat)
+	n, rest, err := meet(r.buf[at:], behind)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%w: %d commands more", errPlace, len(rest))
+	}
+	return at + n, err
+}
+
+// meet walks through b, commands that were sent, as far as those that were logged go;
+// rest is what it did not come to.
+func meet(b []byte, logged [][]byte) (n int, rest [][]byte, err error) {
+	if len(logged) == 0 {
+		return 0, nil, nil
+	}
+	_, err = tile38.Split(b, func(raw []byte) bool {
+		if !silent(raw) {
+			if !bytes.Equal(raw, logged[0]) {
+				n = -1
+				return false
+			}
+			logged = logged[1:]
+		}
+		n += len(raw)
+		return len(logged) > 0
+	})
+	if err == nil && n < 0 {
+		err = fmt.Errorf("%w: %.100q was not sent", errPlace, logged[0])
+	}
+	return n, logged, err
+}
+
+// behindRun finds the last commands in a row. mu is held.
+func (r *ring) behindRun(e *ending) (at int, err error) {
+	cmds := loud(e.cmds)
+	var run []byte
+	n := 0
+	for i := len(cmds) - 1; i >= 0 && n < minCommands && len(run) < minBytes; i-- {
+		run = append(bytes.Clone(cmds[i]), run...)
+		n++
+	}
+	all := e.whole && n == len(cmds)
+	if n < minCommands && len(run) < minBytes && (!all || !r.whole) {
+		return 0, fmt.Errorf("%w: %d commands are too few", errPlace, n)
+	}
+	var sent []byte
+	var ends [][2]int // of each loud command, in sent and in buf
+	pos := 0
+	if _, err := tile38.Split(r.buf, func(raw []byte) bool {
+		pos += len(raw)
+		if !silent(raw) {
+			sent = append(sent, raw...)
+			ends = append(ends, [2]int{len(sent), pos})
+		}
+		return true
+	}); err != nil {
+		return 0, fmt.Errorf("%w: %w", errPlace, err)
+	}
+	i := bytes.LastIndex(sent, run)
+	switch {
+	case all && r.whole && bytes.HasPrefix(sent, run):
+		i = 0
+	case i < 0 || len(run) == 0:
+		return 0, errPlace
+	case bytes.Index(sent, run) != i:
+		return 0, fmt.Errorf("%w: the commands repeat themselves", errPlace)
+	}
+	for _, e := range ends {
+		if e[0] == i+len(run) {
+			return e[1], nil
+		}
+	}
+	if len(run) == 0 {
+		return 0, nil
+	}
+	return 0, fmt.Errorf("%w: not between two commands", errPlace)
+}
