@@ -20,7 +20,8 @@
 // aof_size that counts on over a new file, caught_up by that count, objects that
 // the leader has no more, a log shorter than a block that is appended to itself,
 // and own deletions of what is over. It stops, starts again, and loses the end of
-// its file in a crash.
+// its file in a crash. Messages, PUBLISH, reach its followers between what the file
+// has, and are in no file.
 //
 // Process is the real tile38-server, when TILE38_SERVER names its binary; both are
 // a Machine, so that a test runs on either.

@@ -24,6 +24,8 @@ type client struct {
 	announce struct{ port, ip string } // REPLCONF
 	stream   bool                      // it reads the file
 	pos      int64                     // up to where
+	messages []byte                    // that it is still to be sent
+	channels []string                  // that it listens to
 }
 
 func (s *Server) accept(ln net.Listener) {
@@ -87,6 +89,9 @@ func (s *Server) answer(c *client, args []string) []byte {
 	defer s.mu.Unlock()
 	name := strings.ToLower(args[0])
 	s.commands = append(s.commands, strings.Join(args[:min(2, len(args))], " "))
+	if isSubscribe(args) && !s.catchingUp() && (s.config["requirepass"] == "" || c.authed) {
+		return s.subscribe(c, args)
+	}
 	out := reply.Reply{JSON: c.json}
 	if err := s.run(c, name, args, &out); err != nil {
 		out.Buf = out.Buf[:0]
@@ -125,7 +130,7 @@ func (s *Server) run(c *client, name string, args []string, out *reply.Reply) er
 		return do(c, args, out)
 	}
 	if name == "publish" {
-		return s.write(args, Command(args...), out)
+		return s.publish(args, out)
 	}
 	spec := s.eng.Lookup(name)
 	if spec == nil {
@@ -369,6 +374,10 @@ func (s *Server) stream(c *client) {
 func (s *Server) next(c *client) (part []byte, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.pos >= s.size && len(c.messages) > 0 { // never within a command
+		part, c.messages = c.messages, nil
+		return part, s.changed, nil
+	}
 	if s.blocked || c.pos >= s.size || !s.running {
 		return nil, s.changed, nil
 	}

@@ -83,8 +83,7 @@ func eachCommand(b []byte, visit func(args []string, raw []byte) error) (end int
 func (s *Server) change(args []string, out *reply.Reply) (changed bool, err error) {
 	name := strings.ToLower(args[0])
 	if name == "publish" {
-		out.Int(0)
-		return true, nil
+		return false, s.publish(args, out)
 	}
 	spec := s.eng.LookupLogged(name)
 	if spec == nil {

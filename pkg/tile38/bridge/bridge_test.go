@@ -7,8 +7,9 @@ import (
 )
 
 // TestFresh: an empty follower takes all, hooks included.
-func TestFresh(t *testing.T) {
-	p := newPair(t)
+func TestFresh(t *testing.T) { each(t, testFresh) }
+
+func testFresh(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 5000)
 	p.Leader.Do("SETHOOK h http://127.0.0.1:1/x NEARBY hk FENCE POINT 1 1 100", "SET t a EX 1000 STRING x", "DEL k o7")
 	p.start()

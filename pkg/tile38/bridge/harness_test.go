@@ -27,6 +27,7 @@ const patience = 30 * time.Second
 // wires that can be cut.
 type pair struct {
 	t                *testing.T
+	real             bool
 	Leader, Follower *server
 	up, down         *wire // to the leader; to the bridge
 	Bridge           *bridge.Bridge
@@ -38,9 +39,20 @@ type pair struct {
 	events []bridge.Event
 }
 
-func newPair(t *testing.T) *pair {
+// each runs a test on what is played and on the real server.
+func each(t *testing.T, test func(t *testing.T, p *pair)) {
 	t.Helper()
-	p := &pair{t: t, Leader: newServer(t), Follower: newServer(t), beat: tile38.NewHeartbeat("", "pod-0")}
+	for name, real := range map[string]bool{"played": false, "real": true} {
+		t.Run(name, func(t *testing.T) { test(t, newPair(t, real)) })
+	}
+}
+
+// server starts another server of the same kind.
+func (p *pair) server() *server { return newServer(p.t, p.real) }
+
+func newPair(t *testing.T, real bool) *pair {
+	t.Helper()
+	p := &pair{t: t, real: real, Leader: newServer(t, real), Follower: newServer(t, real), beat: tile38.NewHeartbeat("", "pod-0")}
 	p.up, p.down = newWire(t, p.Leader.Addr), newWire(t, "")
 	p.opt = bridge.Options{
 		Leader: p.up.Addr, Engine: p.Follower.Addr, Dir: p.Follower.Dir,

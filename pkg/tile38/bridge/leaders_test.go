@@ -9,14 +9,15 @@ import (
 )
 
 // TestEmptyLeader: a leader that lost all is not believed, unless it is to be.
-func TestEmptyLeader(t *testing.T) {
-	p := newPair(t)
+func TestEmptyLeader(t *testing.T) { each(t, testEmptyLeader) }
+
+func testEmptyLeader(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 1000)
 	p.Leader.Do("SETCHAN c NEARBY k FENCE POINT 1 1 100")
 	p.start()
 	p.follow()
 	p.equal()
-	other := newServer(t)
+	other := p.server()
 	p.up.Target(other.Addr)
 	p.Leader.Kill()
 	p.Leader = other
@@ -42,8 +43,9 @@ func TestEmptyLeader(t *testing.T) {
 
 // TestOtherLeader: the leader's name means another one with other data; the
 // follower gets the difference.
-func TestOtherLeader(t *testing.T) {
-	p := newPair(t)
+func TestOtherLeader(t *testing.T) { each(t, testOtherLeader) }
+
+func testOtherLeader(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 3000)
 	p.Leader.Fill("gone", 0, 50)
 	p.Leader.Do("SETHOOK h http://127.0.0.1:1/x NEARBY hk FENCE POINT 1 1 100", "SETCHAN c NEARBY k FENCE POINT 1 1 100",
@@ -51,7 +53,7 @@ func TestOtherLeader(t *testing.T) {
 	p.start()
 	p.follow()
 	p.equal()
-	other := newServer(t)
+	other := p.server()
 	other.Fill("k", 100, 3000)
 	other.Fill("more", 0, 10)
 	other.Do("SETHOOK h http://127.0.0.1:1/y NEARBY hk FENCE POINT 2 2 100", "SETCHAN d NEARBY k FENCE POINT 1 1 100",
@@ -70,9 +72,10 @@ func TestOtherLeader(t *testing.T) {
 }
 
 // TestNoLeader: who follows somebody itself, or is the follower, is no leader.
-func TestNoLeader(t *testing.T) {
-	p := newPair(t)
-	third := newServer(t)
+func TestNoLeader(t *testing.T) { each(t, testNoLeader) }
+
+func testNoLeader(t *testing.T, p *pair) {
+	third := p.server()
 	host, port, _ := net.SplitHostPort(third.Addr)
 	p.Leader.Do("FOLLOW " + host + " " + port)
 	p.start()
@@ -96,8 +99,9 @@ func TestNoLeader(t *testing.T) {
 }
 
 // TestAuth: passwords on both sides.
-func TestAuth(t *testing.T) {
-	p := newPair(t)
+func TestAuth(t *testing.T) { each(t, testAuth) }
+
+func testAuth(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 100)
 	p.Leader.Do("CONFIG SET requirepass secret")
 	p.Follower.Do("CONFIG SET leaderauth whatever")

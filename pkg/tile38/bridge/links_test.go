@@ -14,8 +14,9 @@ import (
 )
 
 // TestCuts: either link is cut at many bytes, and each end is the same.
-func TestCuts(t *testing.T) {
-	p := newPair(t)
+func TestCuts(t *testing.T) { each(t, testCuts) }
+
+func testCuts(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 300)
 	p.start()
 	p.follow()
@@ -41,8 +42,9 @@ func TestCuts(t *testing.T) {
 
 // TestSecondConnection: a new connection of the follower takes the place of one
 // that hangs.
-func TestSecondConnection(t *testing.T) {
-	p := newPair(t)
+func TestSecondConnection(t *testing.T) { each(t, testSecondConnection) }
+
+func testSecondConnection(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 300)
 	p.start()
 	p.follow()
@@ -64,8 +66,9 @@ func TestSecondConnection(t *testing.T) {
 }
 
 // TestSlowFollower: what the follower does not take is left with the leader.
-func TestSlowFollower(t *testing.T) {
-	p := newPair(t)
+func TestSlowFollower(t *testing.T) { each(t, testSlowFollower) }
+
+func testSlowFollower(t *testing.T, p *pair) {
 	p.opt.Ahead, p.opt.Keep = 256<<10, 128<<10
 	p.start()
 	p.follow()
@@ -95,8 +98,9 @@ func TestSlowFollower(t *testing.T) {
 }
 
 // TestWaitFor: after it, the follower has what the leader had.
-func TestWaitFor(t *testing.T) {
-	p := newPair(t)
+func TestWaitFor(t *testing.T) { each(t, testWaitFor) }
+
+func testWaitFor(t *testing.T, p *pair) {
 	p.opt.PollInterval = time.Hour // nobody else asks
 	p.Leader.Fill("k", 0, 300)
 	p.heartbeat()

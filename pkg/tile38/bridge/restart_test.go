@@ -11,8 +11,9 @@ import (
 
 // TestFollowerRestart: the follower goes on where its file ends; what was written
 // meanwhile is all that it is sent.
-func TestFollowerRestart(t *testing.T) {
-	p := newPair(t)
+func TestFollowerRestart(t *testing.T) { each(t, testFollowerRestart) }
+
+func testFollowerRestart(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 20000)
 	p.heartbeat()
 	p.start()
@@ -37,8 +38,9 @@ func TestFollowerRestart(t *testing.T) {
 
 // TestFollowerKilled: a follower that lost the end of its file, cut anywhere, is
 // sent what it lost, and no more.
-func TestFollowerKilled(t *testing.T) {
-	p := newPair(t)
+func TestFollowerKilled(t *testing.T) { each(t, testFollowerKilled) }
+
+func testFollowerKilled(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 20000)
 	p.start()
 	p.follow()
@@ -74,8 +76,9 @@ func TestFollowerKilled(t *testing.T) {
 }
 
 // TestLeaderRestart: the follower keeps its connection.
-func TestLeaderRestart(t *testing.T) {
-	p := newPair(t)
+func TestLeaderRestart(t *testing.T) { each(t, testLeaderRestart) }
+
+func testLeaderRestart(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 5000)
 	p.heartbeat()
 	p.start()
@@ -93,7 +96,9 @@ func TestLeaderRestart(t *testing.T) {
 
 // TestBridgeRestart: where the follower stands says its file, whatever happened to
 // the rest meanwhile.
-func TestBridgeRestart(t *testing.T) {
+func TestBridgeRestart(t *testing.T) { each(t, testBridgeRestart) }
+
+func testBridgeRestart(t *testing.T, p *pair) {
 	for _, tt := range []struct {
 		name     string
 		meantime func(p *pair)
@@ -113,7 +118,7 @@ func TestBridgeRestart(t *testing.T) {
 		}, bridge.Resumes{Difference: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPair(t)
+			p := newPair(t, p.real)
 			p.Leader.Fill("k", 0, 5000)
 			p.start()
 			p.follow()

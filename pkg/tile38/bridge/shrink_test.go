@@ -38,8 +38,9 @@ func (p *pair) shrinkWith(during, then func()) {
 
 // TestShrinkLoad: 50,000 writes while the leader shrinks its file; the follower is
 // sent what it has not, and keeps its connection.
-func TestShrinkLoad(t *testing.T) {
-	p := newPair(t)
+func TestShrinkLoad(t *testing.T) { each(t, testShrinkLoad) }
+
+func testShrinkLoad(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 100_000)
 	p.Leader.Fill("k", 0, 100_000)
 	p.heartbeat()
@@ -80,9 +81,11 @@ func TestShrinkLoad(t *testing.T) {
 
 // TestShrinkIdle: with a heartbeat that came after the shrink began there is a place
 // to go on; without one the file is read.
-func TestShrinkIdle(t *testing.T) {
+func TestShrinkIdle(t *testing.T) { each(t, testShrinkIdle) }
+
+func testShrinkIdle(t *testing.T, p *pair) {
 	for _, beats := range []bool{true, false} {
-		p := newPair(t)
+		p := newPair(t, p.real)
 		p.Leader.Fill("k", 0, 100_000)
 		p.heartbeat()
 		p.start()
@@ -112,8 +115,9 @@ func TestShrinkIdle(t *testing.T) {
 }
 
 // TestFollowerShrunk: the follower's file is its own matter, whenever it is shrunk.
-func TestFollowerShrunk(t *testing.T) {
-	p := newPair(t)
+func TestFollowerShrunk(t *testing.T) { each(t, testFollowerShrunk) }
+
+func testFollowerShrunk(t *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 20000)
 	p.Leader.Fill("k", 0, 20000)
 	p.start()

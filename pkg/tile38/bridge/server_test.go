@@ -7,20 +7,21 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"evenkeel/internal/testkit"
 	"evenkeel/pkg/tile38"
 )
 
-// server is a real tile38-server, in a process of its own.
+// server is a tile38-server: a real one, in a process of its own, or one that is
+// played.
 type server struct {
 	t    *testing.T
 	Addr string
 	Dir  string
-	args []string
+	fake *testkit.Server
 	cmd  *exec.Cmd
 	c    *tile38.Conn
 }
@@ -36,36 +37,33 @@ func freePort(t *testing.T) string {
 	return fmt.Sprint(ln.Addr().(*net.TCPAddr).Port)
 }
 
-// newServer starts one without data.
-func newServer(t *testing.T, args ...string) *server {
+// newServer starts one without data, the real one or the one that is played.
+func newServer(t *testing.T, real bool) *server {
 	t.Helper()
-	if os.Getenv("TILE38_SERVER") == "" {
-		t.Skip("TILE38_SERVER names no tile38-server")
+	s := &server{t: t}
+	if !real {
+		s.Dir = t.TempDir()
+		s.fake = testkit.NewServer(t, testkit.ServerOptions{Dir: s.Dir, Block: 32 << 10})
+		s.Addr = s.fake.Addr
+		t.Cleanup(s.close)
+		return s
 	}
-	s := &server{t: t, Addr: "127.0.0.1:" + freePort(t), Dir: t.TempDir(), args: args}
+	testkit.Binary(t)
+	s.Addr, s.Dir = "127.0.0.1:"+freePort(t), t.TempDir()
 	s.Start()
-	t.Cleanup(func() {
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(s.Dir, "..", filepath.Base(s.Dir)+".log"))
-			t.Logf("%s: %s", s.Addr, log[max(0, len(log)-3000):])
-		}
-		s.Kill()
-	})
+	t.Cleanup(s.Kill)
 	return s
 }
 
 // Start starts the process and waits until it answers.
 func (s *server) Start() {
 	s.t.Helper()
-	_, port, _ := net.SplitHostPort(s.Addr)
-	log, err := os.OpenFile(filepath.Join(s.Dir, "..", filepath.Base(s.Dir)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		s.t.Fatal(err)
+	if s.fake != nil {
+		s.fake.Start()
+		return
 	}
-	defer func() { _ = log.Close() }()
-	args := append([]string{"-h", "127.0.0.1", "-p", port, "-d", s.Dir, "-vv"}, s.args...)
-	s.cmd = exec.Command(os.Getenv("TILE38_SERVER"), args...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.cmd = exec.Command(testkit.Binary(s.t), "-h", "127.0.0.1", "-p", port, "-d", s.Dir) //nolint:gosec // the tester names it
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -75,18 +73,25 @@ func (s *server) Start() {
 			return
 		}
 		if time.Now().After(end) {
-			s.t.Fatal("the server does not begin to listen")
+			s.t.Fatal("the server does not begin to answer")
 		}
+	}
+}
+
+// close ends the connection of the test.
+func (s *server) close() {
+	if s.c != nil {
+		_ = s.c.Close()
+		s.c = nil
 	}
 }
 
 // Kill ends the process as a crash does.
 func (s *server) Kill() {
-	if s.c != nil {
-		_ = s.c.Close()
-		s.c = nil
-	}
-	if s.cmd != nil {
+	s.close()
+	if s.fake != nil {
+		s.fake.Stop()
+	} else if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
 		s.cmd = nil
@@ -95,9 +100,10 @@ func (s *server) Kill() {
 
 // Term ends it in good order.
 func (s *server) Term() {
-	if s.c != nil {
-		_ = s.c.Close()
-		s.c = nil
+	s.close()
+	if s.fake != nil {
+		s.fake.Stop()
+		return
 	}
 	_ = s.cmd.Process.Signal(os.Interrupt)
 	_ = s.cmd.Wait()
