@@ -229,6 +229,9 @@ func endsWithDump(b []byte) bool {
 	return false
 }
 
+// IsDump says whether raw, one command, is as AOFSHRINK writes them.
+func IsDump(raw []byte) bool { return isDump(raw) }
+
 // isDump says whether the command at the beginning of b is one of AOFSHRINK's.
 func isDump(b []byte) bool {
 	i := bytes.IndexByte(b, '\n')

@@ -182,6 +182,49 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// TestStreamMessages: messages come by themselves, in their order, and count nowhere.
+func TestStreamMessages(t *testing.T) {
+	set := func(i int) []byte { return cmd("SET", "k", fmt.Sprint(i), "STRING", "*3\r\n$7\r\nPUBLISH") }
+	var data, file []byte
+	for i := range 100 {
+		if i%7 == 3 {
+			data = append(data, bytes.Repeat(cmd("PUBLISH", "c", fmt.Sprint(i)), 1+i%3)...)
+		}
+		data, file = append(data, set(i)...), append(file, set(i)...)
+	}
+	for _, size := range []int{1, 10, 100, 1 << 20} {
+		s := pieces(t, data, size)
+		tail := NewTail("id", 100, 1<<20)
+		var all []byte
+		for {
+			b, err := s.Next(NoLimit)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Split(b, func(raw []byte) bool { return IsMessage(raw) == IsMessage(b) }); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b...)
+			tail.Add(b, s.Pos())
+		}
+		if !bytes.Equal(all, data) || s.Pos() != 100+int64(len(file)) || !bytes.Equal(tail.buf, file) {
+			t.Errorf("pieces of %d: %d bytes, up to %d, tail of %d; want %d up to %d", size, len(all), s.Pos(), tail.Len(), len(data), 100+len(file))
+		}
+		var u unpublisher
+		var got []byte
+		for rest := data[9:]; len(rest) > 0; {
+			n := min(size, len(rest))
+			got, rest = append(got, u.feed(rest[:n])...), rest[n:]
+		}
+		if got = append(got, u.held...); !bytes.Equal(got, file[9:]) {
+			t.Errorf("pieces of %d: %d bytes of the file, want %d", size, len(got), len(file)-9)
+		}
+	}
+}
+
 // TestStreamFaults: what is no command ends the stream and takes no memory.
 func TestStreamFaults(t *testing.T) {
 	for data, want := range map[string]error{
@@ -275,7 +318,9 @@ func TestFind(t *testing.T) {
 		dial := play(t, func(c string) string {
 			var from int
 			_, _ = fmt.Sscanf(c, "aof %d", &from)
-			return "+OK\r\n" + string(file[from:])
+			// A message comes between two commands, here before the last one.
+			at := max(from, bytes.LastIndexByte(file, '*'))
+			return "+OK\r\n" + string(file[from:at]) + string(cmd("PUBLISH", "c", "m")) + string(file[at:])
 		})
 		found, read, err := tail.Find(int64(len(file)), 2<<20, dial)
 		switch {

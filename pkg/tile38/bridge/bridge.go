@@ -52,6 +52,7 @@ type Bridge struct {
 	gen    int64        // the history that tail is about
 	saved  saved
 	full   bool // differences have failed: empty the follower
+	unsure int  // places that turned out not to be one, in a row
 	tries  int  // differences that did not end in equality
 	expect expectation
 }

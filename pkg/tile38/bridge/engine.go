@@ -22,6 +22,9 @@ import (
 // once and without asking the leader, as it holds up all its clients meanwhile.
 
 const (
+	// shownID is the id that the follower sees. It wants one that is not its own, and
+	// remembers none.
+	shownID = "00000000000000000000000000000000"
 	// sendBytes is about how much is written at once.
 	sendBytes = 128 << 10
 	// maxPiece is the largest piece that AOFMD5 is asked for, in bytes; Tile38 asks
@@ -104,7 +107,7 @@ func (b *Bridge) answer(ctx context.Context, name string, args []string) []byte 
 		// The size decides nothing but what the follower calls caught up; see DESIGN.md.
 		var out []byte
 		members := []string{
-			"id", b.shownID(), "following", "", "aof_size", "0", "caught_up", "true",
+			"id", shownID, "following", "", "aof_size", "0", "caught_up", "true",
 			"caught_up_once", "true", "read_only", "false",
 		}
 		out = redcon.AppendArray(out, len(members))
@@ -138,16 +141,6 @@ func (b *Bridge) answerMD5(ctx context.Context, args []string) []byte {
 		return redcon.AppendError(nil, "ERR EOF")
 	}
 	return redcon.AppendString(nil, sum)
-}
-
-// shownID is the id that the follower sees: the leader's, when it is known.
-func (b *Bridge) shownID() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if id := b.st.LeaderID; id != "" {
-		return id
-	}
-	return strings.Repeat("0", 32)
 }
 
 // stream makes conn the one that the follower is fed by; another one before it is
@@ -205,8 +198,6 @@ func (b *Bridge) feed(ctx context.Context, conn net.Conn) error {
 	for {
 		piece, end, err := b.ring.piece(ctx, &c, sendBytes, buf)
 		switch {
-		case errors.Is(err, errLost): // another history of the same follower: it is this one's
-			return err
 		case err != nil:
 			return err
 		case len(piece) == 0:
@@ -236,15 +227,30 @@ func (b *Bridge) attach(ctx context.Context) (cursor, error) {
 	gen, h, err := b.ring.find(e, b.beats)
 	if err == nil && !b.stuck(gen, h) {
 		b.ring.stands(gen, h)
-		b.count(func(s *Status) { s.FollowerConnects++ })
+		b.attached()
 		b.happened(ctx, Event{Kind: EventFollower, Bytes: b.missing(h)})
 		return cursor{gen: gen, at: h, marked: -1}, nil
 	}
+	if err == nil {
+		err = errStuck
+	}
 	gen, h = b.ring.seed(e.cmds, e.whole)
-	b.count(func(s *Status) { s.FollowerConnects++ })
+	b.attached()
 	b.happened(ctx, Event{Kind: EventFollowerUnknown, Err: err})
 	return cursor{gen: gen, at: h, marked: -1}, nil
 }
+
+// attached counts a connection. What the follower is has to be seen again: while it
+// was away it may have been given commands that are not the leader's.
+func (b *Bridge) attached() {
+	b.count(func(s *Status) {
+		s.FollowerConnects++
+		s.Verified = false
+	})
+}
+
+// errStuck is why a history is given up though the follower is found in it.
+var errStuck = errors.New("the follower ends its connection at the same place again and again: it does not take what comes there")
 
 // flushWait is how long the follower may take to write what it has logged: it does
 // once a second.

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/replication"
 	"evenkeel/pkg/tile38"
+	"evenkeel/pkg/tile38/verify"
 )
 
 // mark is a position at a time of our clock.
@@ -16,7 +18,7 @@ func mark(pos int64, at time.Time) aof.Mark { return aof.Mark{Offset: pos, Time:
 
 // follow takes what the leader has and what comes. It never returns nil.
 func (b *Bridge) follow(ctx context.Context, cancel context.CancelCauseFunc, stream *tile38.Stream, s tile38.Server) error {
-	p := &poller{b: b, id: s.ID, level: make(chan struct{})}
+	p := &poller{b: b, id: s.ID}
 	b.pm.Lock()
 	b.check = check{}
 	b.pm.Unlock()
@@ -114,15 +116,13 @@ const strikes = 4
 type poller struct {
 	b       *Bridge
 	id      string
-	level   chan struct{}
 	c       *tile38.Conn
 	dialed  time.Time
 	heard   time.Time // when something came or nothing was missing
 	last    int64     // position then
-	agreed  bool
 	strikes int
-	told    bool
-	shorter bool
+	told    bool // that the follower has caught up
+	shorter bool // the last answer had a file that ends before our position
 }
 
 // run asks until ctx ends, nil then, or until the stream cannot be relied on.
@@ -132,17 +132,14 @@ func (p *poller) run(ctx context.Context) error {
 			_ = p.c.Close()
 		}
 	}()
-	began := time.Now()
-	p.heard = began
-	every := max(p.b.opt.PollInterval/5, time.Millisecond) // until all is in order
+	p.heard = time.Now()
 	for {
 		if err := p.ask(ctx); err != nil {
 			return err
 		}
-		if p.told && p.agreed {
-			every = p.b.opt.PollInterval
-		} else if p.told && time.Since(began) > p.b.opt.VerifyTimeout {
-			return fmt.Errorf("%w: the counts were not found equal within %s", ErrDiverged, p.b.opt.VerifyTimeout)
+		every := p.b.opt.PollInterval
+		if !p.told || !p.b.Status().Verified {
+			every = max(every/5, time.Millisecond)
 		}
 		if !pause(ctx, every) {
 			return nil
@@ -230,58 +227,96 @@ func (p *poller) follower(ctx context.Context, s tile38.Server) error {
 		p.told = true
 		b.happened(ctx, Event{Kind: EventCaughtUp})
 	}
-	if !p.told || p.agreed {
+	if st := b.Status(); !p.told || !st.Follower || st.Verified && b.expect.known {
 		return nil
 	}
-	equal, looked, err := p.compare(ctx, s)
-	switch {
-	case err != nil:
-		return err
-	case !looked:
-		return nil
-	case equal:
-		p.agreed = true
+	agree, err := p.compare(ctx, s)
+	if agree {
 		b.count(func(st *Status) { st.Verified = true })
 		b.happened(ctx, Event{Kind: EventVerified})
 	}
-	return nil
+	return err
 }
 
-// compare holds the leader's counts against the follower's at the same place; looked:
-// there was such a place.
-func (p *poller) compare(ctx context.Context, s tile38.Server) (equal, looked bool, err error) {
+// compare holds the leader's counts against the follower's at the same place; agree:
+// there was such a place, and they are what they should be.
+func (p *poller) compare(ctx context.Context, s tile38.Server) (agree bool, err error) {
+	b := p.b
+	delta, ok := p.delta(ctx, s)
+	e := &b.expect
+	switch {
+	case !ok:
+		return false, nil
+	case delta == e.delta:
+		e.known, p.strikes = true, 0
+		return true, nil
+	}
+	// Either side deletes by itself what is over, so the counts may differ for a
+	// moment.
+	if p.strikes++; p.strikes < strikes {
+		return false, nil
+	}
+	if !b.Status().Verified { // else each object was just compared with what the leader's file leads to
+		switch err := p.prove(ctx); {
+		case errors.Is(err, errDiffers):
+			return false, fmt.Errorf("%w: the leader counts %+v more, %+v expected: %w", ErrDiverged, delta, e.delta, err)
+		case err != nil:
+			b.opt.Logger.Warn("bridge: the leader cannot be compared with the follower", "error", err)
+			return false, nil
+		}
+	}
+	b.opt.Logger.Warn("bridge: the leader counts otherwise than the follower, which has the same objects",
+		"more_there", fmt.Sprintf("%+v", delta))
+	e.known, e.delta, p.strikes = true, delta, 0
+	return true, nil
+}
+
+// delta is by how much the leader has more; ok: both could be asked.
+func (p *poller) delta(ctx context.Context, s tile38.Server) (d tile38.Counts, ok bool) {
 	b := p.b
 	defer b.ring.holdAt(never)
 	ctx, cancel := context.WithTimeout(ctx, b.opt.Timeout)
 	defer cancel()
 	h, ok := p.holdAt(ctx, s.AOFSize)
 	if !ok || b.ring.waitApplied(ctx, b.gen, h) != nil {
-		return false, false, nil
+		return d, false
 	}
 	own, err := b.engine(ctx)
-	if err != nil {
-		return false, false, nil // it is away; that is another's matter
-	}
-	delta := tile38.Counts{
+	return tile38.Counts{
 		Collections: s.Counts.Collections - own.Counts.Collections, Objects: s.Counts.Objects - own.Counts.Objects,
 		Points: s.Counts.Points - own.Counts.Points, Strings: s.Counts.Strings - own.Counts.Strings,
 		Hooks: s.Counts.Hooks - own.Counts.Hooks,
+	}, err == nil
+}
+
+// errDiffers ends a comparison at the first difference.
+var errDiffers = errors.New("not equal")
+
+// prove compares the leader with the follower, object by object.
+func (p *poller) prove(ctx context.Context) error {
+	b := p.b
+	o := b.engineOptions()
+	have, err := verify.Live(verify.LiveOptions{Options: o})
+	if err != nil {
+		return err
 	}
-	e := &b.expect
-	if delta == e.delta {
-		e.known, p.strikes = true, 0
-		return true, true, nil
+	defer have.Close()
+	want, err := verify.Live(verify.LiveOptions{Options: b.leaderOptions()})
+	if err != nil {
+		return err
 	}
-	if p.strikes++; p.strikes < strikes {
-		return false, true, nil
+	defer want.Close()
+	compare := verify.Options{Exclude: []string{b.opt.HeartbeatKey}}
+	_, err = verify.Compare(ctx, want, have, compare, func(d verify.Difference) error {
+		if d.Why == verify.Expiry {
+			return nil // a Tile38 that starts begins times to live anew
+		}
+		return fmt.Errorf("%w: %q %q: %s", errDiffers, d.Key, d.ID, d.Why)
+	})
+	if errors.Is(err, errDiffers) || err == nil {
+		return err
 	}
-	if !e.known && b.Status().Verified {
-		// Each object was compared with what the leader's file leads to.
-		b.opt.Logger.Warn("bridge: the leader counts otherwise than its file leads to", "more_there", fmt.Sprintf("%+v", delta))
-		e.known, e.delta = true, delta
-		return true, true, nil
-	}
-	return false, true, fmt.Errorf("%w: %+v more there, %+v expected", ErrDiverged, delta, e.delta)
+	return fmt.Errorf("compare: %w", err)
 }
 
 // holdAt lets the follower stand still where the leader's file ends at size; h is

@@ -33,6 +33,7 @@ type pair struct {
 	Bridge           *bridge.Bridge
 	opt              bridge.Options
 	stopBridge       func()
+	prepare          func(*bridge.Bridge) // before it runs
 	beat             *tile38.Heartbeat
 
 	mu     sync.Mutex
@@ -42,17 +43,17 @@ type pair struct {
 // each runs a test on what is played and on the real server.
 func each(t *testing.T, test func(t *testing.T, p *pair)) {
 	t.Helper()
-	for name, real := range map[string]bool{"played": false, "real": true} {
-		t.Run(name, func(t *testing.T) { test(t, newPair(t, real)) })
+	for name, genuine := range map[string]bool{"played": false, "real": true} {
+		t.Run(name, func(t *testing.T) { test(t, newPair(t, genuine)) })
 	}
 }
 
 // server starts another server of the same kind.
 func (p *pair) server() *server { return newServer(p.t, p.real) }
 
-func newPair(t *testing.T, real bool) *pair {
+func newPair(t *testing.T, genuine bool) *pair {
 	t.Helper()
-	p := &pair{t: t, real: real, Leader: newServer(t, real), Follower: newServer(t, real), beat: tile38.NewHeartbeat("", "pod-0")}
+	p := &pair{t: t, real: genuine, Leader: newServer(t, genuine), Follower: newServer(t, genuine), beat: tile38.NewHeartbeat("", "pod-0")}
 	p.up, p.down = newWire(t, p.Leader.Addr), newWire(t, "")
 	p.opt = bridge.Options{
 		Leader: p.up.Addr, Engine: p.Follower.Addr, Dir: p.Follower.Dir,
@@ -79,6 +80,9 @@ func (p *pair) start() {
 	p.down.Target(ln.Addr().String())
 	if p.Bridge, err = bridge.New(p.opt); err != nil {
 		p.t.Fatal(err)
+	}
+	if p.prepare != nil {
+		p.prepare(p.Bridge)
 	}
 	ctx, cancel := context.WithCancel(p.t.Context())
 	ended := make(chan error, 1)

@@ -47,9 +47,11 @@ func (b *Bridge) session(ctx context.Context) error {
 
 // dial makes a connection to the leader, which ends with ctx.
 func (b *Bridge) dial(ctx context.Context) (*tile38.Conn, error) {
-	return tile38.Dial(ctx, tile38.Options{
-		Addr: b.opt.Leader, Auth: b.opt.LeaderAuth, Dial: b.opt.DialLeader, Timeout: b.opt.Timeout,
-	})
+	return tile38.Dial(ctx, b.leaderOptions())
+}
+
+func (b *Bridge) leaderOptions() tile38.Options {
+	return tile38.Options{Addr: b.opt.Leader, Auth: b.opt.LeaderAuth, Dial: b.opt.DialLeader, Timeout: b.opt.Timeout}
 }
 
 // connect asks who the leader is, and whether it is one.
@@ -151,6 +153,9 @@ func (b *Bridge) known(ctx context.Context, c *tile38.Conn, s tile38.Server) (Ev
 	return EventFound, nil
 }
 
+// maxUnsure is how often in a row a place may turn out not to be one.
+const maxUnsure = 4
+
 // open asks for the stream from pos on. confirm: the file must not have changed
 // since it was looked at; from then on that would end the stream.
 func (b *Bridge) open(ctx context.Context, c *tile38.Conn, pos int64, confirm bool) (*tile38.Stream, error) {
@@ -172,8 +177,12 @@ func (b *Bridge) open(ctx context.Context, c *tile38.Conn, pos int64, confirm bo
 	}
 	same, err := b.tail.Unchanged(second, now)
 	if err == nil && !same {
-		err = errors.New("its file was changed just now")
+		if b.unsure++; b.unsure >= maxUnsure {
+			b.tail, b.unsure = nil, 0 // it is not the file that changes
+		}
+		return nil, errors.New("its file was changed just now")
 	}
+	b.unsure = 0
 	return stream, err
 }
 

@@ -101,7 +101,7 @@ func testNoLeader(t *testing.T, p *pair) {
 // TestAuth: passwords on both sides.
 func TestAuth(t *testing.T) { each(t, testAuth) }
 
-func testAuth(t *testing.T, p *pair) {
+func testAuth(_ *testing.T, p *pair) {
 	p.Leader.Fill("k", 0, 100)
 	p.Leader.Do("CONFIG SET requirepass secret")
 	p.Follower.Do("CONFIG SET leaderauth whatever")

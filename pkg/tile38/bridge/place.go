@@ -18,6 +18,9 @@ const (
 	// minCommands, or minBytes, in a row are a place where there is no heartbeat.
 	minCommands = 32
 	minBytes    = 4 << 10
+	// proof is how much must be alike where nothing else says that it is the place, in
+	// bytes.
+	proof = 48 << 10
 )
 
 // errPlace says why a file's end is not found in a history.
@@ -119,48 +122,99 @@ func meet(b []byte, logged [][]byte) (n int, rest [][]byte, err error) {
 	return n, logged, err
 }
 
-// behindRun finds the last commands in a row. mu is held.
+// behindRun finds the last commands in a row. Of several places it is the one where
+// all is met that is known of either side before it. mu is held.
 func (r *ring) behindRun(e *ending) (at int, err error) {
 	cmds := loud(e.cmds)
-	var run []byte
-	n := 0
-	for i := len(cmds) - 1; i >= 0 && n < minCommands && len(run) < minBytes; i-- {
-		run = append(bytes.Clone(cmds[i]), run...)
+	logged := bytes.Join(cmds, nil)
+	n, size := 0, 0
+	for i := len(cmds) - 1; i >= 0 && n < minCommands && size < minBytes; i-- {
+		size += len(cmds[i])
 		n++
 	}
-	all := e.whole && n == len(cmds)
-	if n < minCommands && len(run) < minBytes && (!all || !r.whole) {
+	all := e.whole && r.whole // both begin where the follower's file began
+	if n < minCommands && size < minBytes && (!all || n < len(cmds)) {
 		return 0, fmt.Errorf("%w: %d commands are too few", errPlace, n)
 	}
-	var sent []byte
-	var ends [][2]int // of each loud command, in sent and in buf
-	pos := 0
+	sent, places, err := r.loud()
+	if err != nil {
+		return 0, err
+	}
+	if all && bytes.HasPrefix(sent, logged) {
+		return places[len(logged)], nil
+	}
+	if size == 0 {
+		return 0, fmt.Errorf("%w: its file is empty", errPlace)
+	}
+	i, err := r.lastRun(sent, cmds, logged, size, e.whole)
+	if err != nil {
+		return 0, err
+	}
+	at, ok := places[i]
+	if !ok {
+		return 0, fmt.Errorf("%w: not between two commands", errPlace)
+	}
+	return at, nil
+}
+
+// loud returns what is not silent, and where each end of a command in it is in buf.
+// mu is held.
+func (r *ring) loud() (sent []byte, places map[int]int, err error) {
+	places = map[int]int{0: 0}
+	at := 0
 	if _, err := tile38.Split(r.buf, func(raw []byte) bool {
-		pos += len(raw)
+		at += len(raw)
 		if !silent(raw) {
 			sent = append(sent, raw...)
-			ends = append(ends, [2]int{len(sent), pos})
+			places[len(sent)] = at
 		}
 		return true
 	}); err != nil {
-		return 0, fmt.Errorf("%w: %w", errPlace, err)
+		return nil, nil, fmt.Errorf("%w: %w", errPlace, err)
 	}
-	i := bytes.LastIndex(sent, run)
+	return sent, places, nil
+}
+
+// maxMatches of a run are looked at: more come from repetition.
+const maxMatches = 64
+
+// lastRun returns where the last n bytes of logged, cmds together, end in sent.
+func (r *ring) lastRun(sent []byte, cmds [][]byte, logged []byte, n int, whole bool) (int, error) {
+	run := logged[len(logged)-n:]
+	found, sound := 0, []int(nil)
+	for at := 0; found <= maxMatches; found++ {
+		i := bytes.Index(sent[at:], run)
+		if i < 0 {
+			break
+		}
+		end := at + i + n
+		if r.sound(sent[:end], cmds, whole) {
+			sound = append(sound, end)
+		}
+		at += i + 1
+	}
 	switch {
-	case all && r.whole && bytes.HasPrefix(sent, run):
-		i = 0
-	case i < 0 || len(run) == 0:
-		return 0, errPlace
-	case bytes.Index(sent, run) != i:
+	case len(sound) == 1 && found <= maxMatches:
+		return sound[0], nil
+	case found > 1:
 		return 0, fmt.Errorf("%w: the commands repeat themselves", errPlace)
+	case found == 1:
+		return 0, fmt.Errorf("%w: only the last commands are alike", errPlace)
 	}
-	for _, e := range ends {
-		if e[0] == i+len(run) {
-			return e[1], nil
+	return 0, errPlace
+}
+
+// sound says whether sent ends as cmds do: as far back as either is known, for as
+// much as is proof enough, or up to where the follower has shrunk its file.
+func (r *ring) sound(sent []byte, cmds [][]byte, whole bool) bool {
+	met := 0
+	for i := len(cmds) - 1; i >= 0; i-- {
+		if !bytes.HasSuffix(sent[:len(sent)-met], cmds[i]) {
+			return tile38.IsDump(cmds[i]) || r.whole && met == len(sent)
+		}
+		if met += len(cmds[i]); met >= proof {
+			return true
 		}
 	}
-	if len(run) == 0 {
-		return 0, nil
-	}
-	return 0, fmt.Errorf("%w: not between two commands", errPlace)
+	return whole
 }

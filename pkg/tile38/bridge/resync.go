@@ -28,6 +28,9 @@ const (
 	differenceBytes = 64 << 10
 )
 
+// errUnequal says that a difference does not come to an end.
+var errUnequal = errors.New("the follower does not become equal to the leader's file")
+
 // resumeByLog goes on where the follower's own file ends, when that is known to be
 // this leader's history: after a restart of the sidecar. No stream and no error:
 // there is no such place.
@@ -82,7 +85,10 @@ func (b *Bridge) walk(ctx context.Context, stream *tile38.Stream, logged [][]byt
 			continue // it may have had it; a message is not worth a second time
 		}
 		n, rest, err := meet(payload, logged)
-		if err != nil || len(payload) == 0 {
+		if err == nil && len(payload) == 0 {
+			err = fmt.Errorf("%w: %d commands more", errPlace, len(logged))
+		}
+		if err != nil {
 			b.opt.Logger.Warn("bridge: the follower's file is not the leader's behind its last heartbeat",
 				"position", stream.Pos(), "why", err)
 			return errors.Join(fmt.Errorf("the follower's file ends otherwise than the leader's: %w", err), b.save(saved{LeaderID: b.tail.ID}))
@@ -200,9 +206,7 @@ func (b *Bridge) related(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("follower %s: %w", b.opt.Engine, err)
 	}
-	theirs, hooks, err := names(tile38.Options{
-		Addr: b.opt.Leader, Auth: b.opt.LeaderAuth, Dial: b.opt.DialLeader, Timeout: b.opt.Timeout,
-	})
+	theirs, hooks, err := names(b.leaderOptions())
 	if err != nil {
 		return err
 	}
@@ -241,8 +245,9 @@ func (b *Bridge) difference(ctx context.Context, c *tile38.Conn, s tile38.Server
 	}
 	commands, err := b.mend(ctx, sh)
 	if err != nil {
-		if b.tries++; b.tries >= maxTries && ctx.Err() == nil && !errors.Is(err, errLost) {
-			b.full = true
+		if errors.Is(err, errUnequal) {
+			b.tries++
+			b.full = b.tries >= maxTries
 		}
 		return nil, fmt.Errorf("difference: %w", err)
 	}
@@ -350,7 +355,7 @@ func (b *Bridge) mend(ctx context.Context, sh *shadow.Shadow) (commands int64, e
 			return commands, err
 		}
 	}
-	return commands, fmt.Errorf("%d commands have not made it equal", commands)
+	return commands, fmt.Errorf("%w: after %d commands", errUnequal, commands)
 }
 
 // tolerable says whether a difference may stay: a log says "in 100 seconds" and not

@@ -34,14 +34,18 @@ func freePort(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	return fmt.Sprint(ln.Addr().(*net.TCPAddr).Port)
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // newServer starts one without data, the real one or the one that is played.
-func newServer(t *testing.T, real bool) *server {
+func newServer(t *testing.T, genuine bool) *server {
 	t.Helper()
 	s := &server{t: t}
-	if !real {
+	if !genuine {
 		s.Dir = t.TempDir()
 		s.fake = testkit.NewServer(t, testkit.ServerOptions{Dir: s.Dir, Block: 32 << 10})
 		s.Addr = s.fake.Addr

@@ -90,7 +90,7 @@ func (b *Bridge) Ready(maxLag time.Duration) (bool, []string) {
 		maxLag = b.opt.MaxLag
 	}
 	s := b.Status()
-	_, reasons := s.Status.Ready(maxLag)
+	_, reasons := s.Ready(maxLag)
 	if !s.Follower && s.FollowerConnects == 0 {
 		reasons = append(reasons, "the follower has not connected to the bridge yet")
 	}
