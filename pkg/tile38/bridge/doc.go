@@ -21,7 +21,8 @@
 //     that it is the same one; else the follower gets the difference.
 //   - Whether the follower has what the leader's file leads to is on the disk before
 //     that changes.
-//   - Ready means: level, and found equal since the last connection of either side.
+//   - Ready means: level, and found equal since the follower's last connection. With
+//     each stream of the leader that is looked at again.
 //   - Memory is bounded by Keep, Ahead and one command; but for a difference, which
 //     takes that of the leader's data, and gives it back.
 //   - Everything that Run starts has ended when it returns.

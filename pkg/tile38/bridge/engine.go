@@ -145,8 +145,8 @@ func (b *Bridge) answerMD5(ctx context.Context, args []string) []byte {
 
 // stream makes conn the one that the follower is fed by; another one before it is
 // closed. It returns when the connection has ended.
-func (b *Bridge) stream(ctx context.Context, conn net.Conn, r io.Reader) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (b *Bridge) stream(run context.Context, conn net.Conn, r io.Reader) error {
+	ctx, cancel := context.WithCancelCause(run)
 	defer cancel(nil)
 	l := &link{conn: conn, done: make(chan struct{})}
 	defer close(l.done)
@@ -178,7 +178,9 @@ func (b *Bridge) stream(ctx context.Context, conn net.Conn, r io.Reader) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	b.happened(ctx, Event{Kind: EventFollowerLost, Err: err})
+	if run.Err() == nil {
+		b.happened(run, Event{Kind: EventFollowerLost, Err: err})
+	}
 	return err
 }
 
@@ -245,7 +247,7 @@ func (b *Bridge) attach(ctx context.Context) (cursor, error) {
 func (b *Bridge) attached() {
 	b.count(func(s *Status) {
 		s.FollowerConnects++
-		s.Verified = false
+		s.Verified, b.compared = false, false
 	})
 }
 

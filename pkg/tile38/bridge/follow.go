@@ -18,7 +18,7 @@ func mark(pos int64, at time.Time) aof.Mark { return aof.Mark{Offset: pos, Time:
 
 // follow takes what the leader has and what comes. It never returns nil.
 func (b *Bridge) follow(ctx context.Context, cancel context.CancelCauseFunc, stream *tile38.Stream, s tile38.Server) error {
-	p := &poller{b: b, id: s.ID}
+	p := &poller{b: b, id: s.ID, fresh: !b.expect.known && b.Status().Verified}
 	b.pm.Lock()
 	b.check = check{}
 	b.pm.Unlock()
@@ -121,6 +121,7 @@ type poller struct {
 	heard   time.Time // when something came or nothing was missing
 	last    int64     // position then
 	strikes int
+	fresh   bool // the session began with a difference
 	told    bool // that the follower has caught up
 	shorter bool // the last answer had a file that ends before our position
 }
@@ -138,7 +139,7 @@ func (p *poller) run(ctx context.Context) error {
 			return err
 		}
 		every := p.b.opt.PollInterval
-		if !p.told || !p.b.Status().Verified {
+		if !p.told || !p.b.isCompared() {
 			every = max(every/5, time.Millisecond)
 		}
 		if !pause(ctx, every) {
@@ -188,6 +189,14 @@ func (p *poller) ask(ctx context.Context) error {
 	return p.follower(ctx, s)
 }
 
+// isCompared says whether both sides were found equal since the last connection of
+// either.
+func (b *Bridge) isCompared() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.compared
+}
+
 // alive fails when the stream says nothing although the file goes on.
 func (p *poller) alive(s tile38.Server) error {
 	b := p.b
@@ -227,12 +236,16 @@ func (p *poller) follower(ctx context.Context, s tile38.Server) error {
 		p.told = true
 		b.happened(ctx, Event{Kind: EventCaughtUp})
 	}
-	if st := b.Status(); !p.told || !st.Follower || st.Verified && b.expect.known {
+	if !p.told || b.isCompared() || !b.Status().Follower {
 		return nil
 	}
+	connects := b.Status().FollowerConnects
 	agree, err := p.compare(ctx, s)
 	if agree {
-		b.count(func(st *Status) { st.Verified = true })
+		b.count(func(st *Status) {
+			b.compared = st.FollowerConnects == connects // else it is another one, maybe
+			st.Verified = st.Verified || b.compared
+		})
 		b.happened(ctx, Event{Kind: EventVerified})
 	}
 	return err
@@ -248,7 +261,7 @@ func (p *poller) compare(ctx context.Context, s tile38.Server) (agree bool, err 
 	case !ok:
 		return false, nil
 	case delta == e.delta:
-		e.known, p.strikes = true, 0
+		e.known, p.strikes, p.fresh = true, 0, false
 		return true, nil
 	}
 	// Either side deletes by itself what is over, so the counts may differ for a
@@ -256,7 +269,7 @@ func (p *poller) compare(ctx context.Context, s tile38.Server) (agree bool, err 
 	if p.strikes++; p.strikes < strikes {
 		return false, nil
 	}
-	if !b.Status().Verified { // else each object was just compared with what the leader's file leads to
+	if !p.fresh { // else each object was just compared with what the leader's file leads to
 		switch err := p.prove(ctx); {
 		case errors.Is(err, errDiffers):
 			return false, fmt.Errorf("%w: the leader counts %+v more, %+v expected: %w", ErrDiverged, delta, e.delta, err)
@@ -267,7 +280,7 @@ func (p *poller) compare(ctx context.Context, s tile38.Server) (agree bool, err 
 	}
 	b.opt.Logger.Warn("bridge: the leader counts otherwise than the follower, which has the same objects",
 		"more_there", fmt.Sprintf("%+v", delta))
-	e.known, e.delta, p.strikes = true, delta, 0
+	e.known, e.delta, p.strikes, p.fresh = true, delta, 0, false
 	return true, nil
 }
 

@@ -205,7 +205,10 @@ func (b *Bridge) answered(ctx context.Context, s tile38.Server, kind EventKind) 
 	b.mu.Lock()
 	b.sessions++
 	b.begins, b.polled, b.size = end, nil, max(s.AOFSize, pos)
-	b.st.Verified, b.st.LeaderRefused = false, false
+	b.st.LeaderRefused, b.compared = false, false
+	if kind == EventFresh || kind == EventFull {
+		b.st.Verified = false
+	}
 	if applied >= end {
 		b.p.At(aof.Position{Offset: pos})
 	} else {

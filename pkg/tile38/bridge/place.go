@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"evenkeel/pkg/tile38"
 )
@@ -37,6 +39,24 @@ func silent(raw []byte) bool {
 		}
 	}
 	return tile38.IsMessage(raw)
+}
+
+// vain says whether raw may have changed nothing, so that the follower did not log it
+// either. What it logged behind it shows that it had it; and what was in vain then is
+// so again when the follower has nothing more since.
+func vain(raw []byte) bool {
+	args, err := tile38.Args(raw)
+	if err != nil || len(args) == 0 {
+		return false
+	}
+	switch strings.ToLower(args[0]) {
+	case "del", "pdel", "drop", "fset", "expire", "persist", "rename", "renamenx", "jset", "jdel",
+		"delhook", "pdelhook", "delchan", "pdelchan":
+		return true
+	case "set":
+		return len(args) > 3 && slices.ContainsFunc(args[3:], func(w string) bool { return strings.EqualFold(w, "nx") || strings.EqualFold(w, "xx") })
+	}
+	return false
 }
 
 // loud leaves out what is silent.
@@ -106,12 +126,12 @@ func meet(b []byte, logged [][]byte) (n int, rest [][]byte, err error) {
 		return 0, nil, nil
 	}
 	_, err = tile38.Split(b, func(raw []byte) bool {
-		if !silent(raw) {
-			if !bytes.Equal(raw, logged[0]) {
-				n = -1
-				return false
-			}
+		switch {
+		case bytes.Equal(raw, logged[0]):
 			logged = logged[1:]
+		case !silent(raw) && !vain(raw):
+			n = -1
+			return false
 		}
 		n += len(raw)
 		return len(logged) > 0

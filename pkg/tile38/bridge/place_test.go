@@ -24,6 +24,8 @@ func history(r *rand.Rand, n int, beats *tile38.Heartbeat) [][]byte {
 			cmds = append(cmds, encode("PUBLISH", "c", "m"))
 		case k == 2:
 			cmds = append(cmds, encode("del", "k", fmt.Sprint(r.IntN(3))))
+		case k == 3 && beats != nil:
+			cmds = append(cmds, encode("DEL", "k", fmt.Sprint(r.IntN(3))))
 		case k < 6:
 			cmds = append(cmds, encode("SET", "k", fmt.Sprint(r.IntN(3)), "STRING", "x"))
 		default:
@@ -31,6 +33,18 @@ func history(r *rand.Rand, n int, beats *tile38.Heartbeat) [][]byte {
 		}
 	}
 	return cmds
+}
+
+// idle says whether between two places, of which the first comes first, is nothing
+// but what may have been in vain.
+func idle(all [][]byte, h, want int64) bool {
+	var end int64
+	for _, c := range all {
+		if end += int64(len(c)); end > h && end <= want && !silent(c) && !vain(c) {
+			return false
+		}
+	}
+	return h <= want
 }
 
 // TestFindPlace: the end of a follower's file, wherever it was cut, is found behind
@@ -64,7 +78,7 @@ func TestFindPlace(t *testing.T) {
 			if i >= n {
 				break
 			}
-			if silent(c) && r.IntN(2) == 0 || tile38.IsMessage(c) {
+			if (silent(c) || vain(c)) && r.IntN(2) == 0 || tile38.IsMessage(c) {
 				continue
 			}
 			e.cmds = append(e.cmds, c)
@@ -83,7 +97,7 @@ func TestFindPlace(t *testing.T) {
 		switch {
 		case errors.Is(err, errPlace):
 			continue
-		case err != nil || h != want:
+		case err != nil || h != want && !idle(all, h, want):
 			t.Fatalf("round %d: %d commands of %d: at %d, want %d, %v", round, n, len(all), h, want, err)
 		}
 		found++

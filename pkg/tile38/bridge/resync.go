@@ -168,6 +168,8 @@ func (b *Bridge) fromStart(ctx context.Context, c *tile38.Conn, s tile38.Server,
 	}
 	b.full, b.tries = false, 0
 	b.answered(ctx, s, kind)
+	// Whatever was known to differ is gone.
+	b.progress(func(p *replication.Progress) { p.Installed("", aof.Mark{}) })
 	return stream, nil
 }
 
@@ -211,8 +213,8 @@ func (b *Bridge) related(ctx context.Context) error {
 		return err
 	}
 	common := slices.ContainsFunc(own, func(key string) bool { return slices.Contains(theirs, key) })
-	b.count(func(st *Status) { st.LeaderRefused = false })
 	if common || len(own) == 0 && (ownHooks == 0 || len(theirs)+hooks > 0) {
+		b.count(func(st *Status) { st.LeaderRefused = false })
 		return nil
 	}
 	b.count(func(st *Status) { st.LeaderRefused = true })
@@ -382,7 +384,7 @@ func (b *Bridge) differenceDone(ctx context.Context, s tile38.Server, commands i
 	b.mu.Lock()
 	b.sessions++
 	b.begins, b.polled, b.size = end, nil, max(s.AOFSize, pos)
-	b.st.Verified = true
+	b.st.Verified, b.st.LeaderRefused, b.compared = true, false, false
 	b.mu.Unlock()
 	b.ring.look()
 	b.happened(ctx, Event{Kind: EventDifferenceDone, Bytes: s.AOFSize, Commands: commands})

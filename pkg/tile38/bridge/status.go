@@ -55,8 +55,8 @@ type Status struct {
 	replication.Status
 	// Follower: it is connected.
 	Follower bool `json:"follower"`
-	// Verified: since the stream began the follower was found equal to the leader,
-	// by a comparison or by counts.
+	// Verified: since its last connection the follower was found equal to the leader,
+	// by a comparison or by counts, and not unequal since.
 	Verified bool `json:"verified"`
 	// LeaderRefused: the leader that answers has none of the follower's collections.
 	LeaderRefused bool `json:"leader_refused"`
