@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"evenkeel/pkg/tile38/bridge"
 )
@@ -72,6 +73,39 @@ func testOtherLeader(t *testing.T, p *pair) {
 }
 
 // TestNoLeader: who follows somebody itself, or is the follower, is no leader.
+func TestDifferenceCut(t *testing.T) { each(t, testDifferenceCut) }
+
+// testDifferenceCut: a difference that anything ends on its way is looked for again.
+func testDifferenceCut(t *testing.T, p *pair) {
+	p.Leader.Fill("k", 0, 500)
+	p.heartbeat()
+	p.start()
+	p.follow()
+	p.equal()
+	other := p.server()
+	other.Fill("k", 1, 8000)
+	p.down.slow.Store(int64(2 * time.Millisecond))
+	p.up.Target(other.Addr)
+	p.Leader = other
+	sent := p.Bridge.Status().BytesSent
+	some := func() bool { return p.Bridge.Status().BytesSent > sent+50_000 }
+	p.until("a part of the difference", some)
+	p.down.Cut() // the follower's link
+	sent = p.Bridge.Status().BytesSent
+	p.until("another part", some)
+	p.stopBridge() // the sidecar
+	p.start()
+	sent = 0
+	p.until("another part", some)
+	p.up.Cut() // the leader's link
+	p.Leader.Do("DEL k o4")
+	p.down.slow.Store(0)
+	p.equal()
+	if st := p.Bridge.Status(); st.Resumes.Difference != 1 || st.Resumes.Full+st.Resumes.FoundByLog+st.Resumes.Fresh > 0 {
+		t.Errorf("%+v", st.Resumes)
+	}
+}
+
 func TestNoLeader(t *testing.T) { each(t, testNoLeader) }
 
 func testNoLeader(t *testing.T, p *pair) {

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -96,6 +97,15 @@ func testLeaderRestart(t *testing.T, p *pair) {
 
 // TestBridgeRestart: where the follower stands says its file, whatever happened to
 // the rest meanwhile.
+// setWhole changes what the state file says of the follower's data.
+func (p *pair) setWhole(whole bool) {
+	p.t.Helper()
+	text := fmt.Sprintf(`{"leader_id":%q,"whole":%v}`, p.Leader.Server().ID, whole)
+	if err := os.WriteFile(filepath.Join(p.Follower.Dir, "evenkeel-bridge.json"), []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func TestBridgeRestart(t *testing.T) { each(t, testBridgeRestart) }
 
 func testBridgeRestart(t *testing.T, p *pair) {
@@ -111,6 +121,7 @@ func testBridgeRestart(t *testing.T, p *pair) {
 		{"a shrink that began before", nil, bridge.Resumes{FoundByLog: 1}},
 		{"a shrink", func(p *pair) { p.Leader.Fill("k", 4500, 3000); p.shrink(); p.Leader.Fill("k", 4600, 3000) }, bridge.Resumes{Difference: 1}},
 		{"the state file is lost", func(p *pair) { _ = os.Remove(filepath.Join(p.Follower.Dir, "evenkeel-bridge.json")) }, bridge.Resumes{Difference: 1}},
+		{"a difference had begun", func(p *pair) { p.setWhole(false) }, bridge.Resumes{Difference: 1}},
 		{"the follower is shrunk", func(p *pair) {
 			p.Follower.Do("AOFSHRINK")
 			time.Sleep(300 * time.Millisecond)
