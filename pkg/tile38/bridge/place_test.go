@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -159,7 +160,13 @@ func TestRing(t *testing.T) {
 		}
 		r.mu.Lock()
 		most = max(most, cap(r.buf))
+		if ahead := r.end() - r.sent; ahead > r.ahead {
+			t.Errorf("%d bytes are taken ahead, %d may be", ahead, r.ahead)
+		}
 		r.mu.Unlock()
+		if next%500 < 50 {
+			runtime.Gosched() // the other side gets ahead
+		}
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
