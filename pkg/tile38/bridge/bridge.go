@@ -42,6 +42,7 @@ type Bridge struct {
 	begins   int64 // offset of the ring where the stream of this session begins
 	size     int64 // of the leader's file, when it was last asked
 	asked    time.Time
+	levelAt  time.Time
 	compared bool  // since the last connection of either side
 	sessions int64 // counts streams of the leader
 

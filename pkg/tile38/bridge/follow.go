@@ -232,17 +232,21 @@ func (p *poller) follower(ctx context.Context, s tile38.Server) error {
 	} else {
 		b.ring.want(end)
 	}
-	if !p.told && b.Status().CaughtUp {
+	st := b.Status()
+	if st.CaughtUp && st.LagSeconds >= 0 {
+		b.count(func(*Status) { b.levelAt = b.opt.Now().Add(-time.Duration(st.LagSeconds * float64(time.Second))) })
+	}
+	if !p.told && st.CaughtUp {
 		p.told = true
 		b.happened(ctx, Event{Kind: EventCaughtUp})
 	}
-	if !p.told || b.isCompared() || !b.Status().Follower {
+	if !p.told || b.isCompared() || !st.Follower {
 		return nil
 	}
-	connects := b.Status().FollowerConnects
+	connects := st.FollowerConnects
 	agree, err := p.compare(ctx, s)
 	if agree {
-		b.count(func(st *Status) {
+		b.count(func(st *Status) { // of now
 			b.compared = st.FollowerConnects == connects // else it is another one, maybe
 			st.Verified = st.Verified || b.compared
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/replication"
@@ -37,7 +38,7 @@ func (b *Bridge) session(ctx context.Context) error {
 	switch {
 	case errors.Is(err, ErrDiverged):
 		b.tail = nil
-		b.progress(func(p *replication.Progress) { p.Diverged() })
+		b.progress(func(p *replication.Progress) { p.Diverged(); b.levelAt = time.Time{} })
 		err = errors.Join(err, b.save(saved{LeaderID: s.ID}))
 	case errors.Is(err, tile38.ErrFormat):
 		b.tail = nil // what we took for its end was not
@@ -207,7 +208,7 @@ func (b *Bridge) answered(ctx context.Context, s tile38.Server, kind EventKind) 
 	b.begins, b.polled, b.size = end, nil, max(s.AOFSize, pos)
 	b.st.LeaderRefused, b.compared = false, false
 	if kind == EventFresh || kind == EventFull {
-		b.st.Verified = false
+		b.st.Verified, b.levelAt = false, time.Time{}
 	}
 	if applied >= end {
 		b.p.At(aof.Position{Offset: pos})

@@ -184,6 +184,36 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// TestStuck: connections that end at the same place mean something when they follow
+// each other, and something is to be sent there.
+func TestStuck(t *testing.T) {
+	b := &Bridge{ring: newRing(1<<20, 1<<20)}
+	gen, h := b.ring.seed(nil, true)
+	for range 3 * stuckAfter {
+		if b.stuck(gen, h) {
+			t.Fatal("stuck where nothing is to be sent")
+		}
+	}
+	if _, err := b.ring.add(context.Background(), gen, encode("SET", "k", "a", "POINT", "1", "1")); err != nil {
+		t.Fatal(err)
+	}
+	_, end, _, _ := b.ring.now()
+	for i := range stuckAfter - 1 {
+		if i > 0 && b.stuck(gen, h) {
+			t.Fatalf("stuck after %d times", i)
+		}
+	}
+	if b.stuck(gen, end) {
+		t.Fatal("stuck, though it got further")
+	}
+	times := 1
+	for ; !b.stuck(gen, h) && times < 100; times++ {
+	}
+	if times != stuckAfter {
+		t.Errorf("stuck after %d times, want %d", times, stuckAfter)
+	}
+}
+
 // TestValidate: every fault is listed.
 func TestValidate(t *testing.T) {
 	o := Options{Leader: "x", Engine: "y", Keep: -1, Timeout: -1, LeaderAuth: "a\nb", BackoffMin: 2, BackoffMax: 1}

@@ -228,7 +228,7 @@ func (b *Bridge) difference(ctx context.Context, c *tile38.Conn, s tile38.Server
 		return nil, err
 	}
 	now := b.opt.Now()
-	b.count(func(st *Status) { st.Verified = false })
+	b.count(func(st *Status) { st.Verified, b.levelAt = false, time.Time{} })
 	b.progress(func(p *replication.Progress) {
 		p.Answered(replication.Answer{
 			Kind: replication.Ranges, Size: s.AOFSize, End: s.AOFSize, Start: aof.Mark{Offset: s.AOFSize},

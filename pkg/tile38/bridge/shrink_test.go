@@ -61,9 +61,29 @@ func testShrinkLoad(t *testing.T, p *pair) {
 		done <- writes
 	}()
 	written := p.Leader.Server().AOFSize
+	stop, unready := make(chan struct{}), make(chan []string, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				unready <- nil
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if ok, reasons := p.Bridge.Ready(0); !ok {
+				unready <- reasons
+				return
+			}
+		}
+	}()
 	p.shrinkWith(p.heartbeat, func() {})
 	n := <-done
+	p.until("the new file", func() bool { return p.Bridge.Status().Resumes.Found > 0 })
 	p.equal()
+	close(stop)
+	if reasons := <-unready; reasons != nil {
+		t.Errorf("not ready during the shrink: %q", reasons)
+	}
 	st := p.Bridge.Status()
 	size := p.Leader.Server().AOFSize
 	t.Logf("file %d before, %d after, %d commands meanwhile; to the follower %d bytes, from the leader %d, searched %d; %+v",

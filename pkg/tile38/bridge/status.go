@@ -90,17 +90,31 @@ func (b *Bridge) Ready(maxLag time.Duration) (bool, []string) {
 		maxLag = b.opt.MaxLag
 	}
 	s := b.Status()
-	_, reasons := s.Ready(maxLag)
+	level := s.Status
+	if since := b.opt.Now().Sub(b.levelSince()); (!s.CaughtUp || s.LagSeconds < 0) && s.State != replication.RangeResync && since <= maxLag {
+		// The leader's stream was gone on with, and soon it is known how far: until then
+		// what is here is as true as it was before.
+		level.CaughtUp, level.LagSeconds = true, since.Seconds()
+	}
+	_, reasons := level.Ready(maxLag)
 	if !s.Follower && s.FollowerConnects == 0 {
 		reasons = append(reasons, "the follower has not connected to the bridge yet")
 	}
 	if s.LeaderRefused {
 		reasons = append(reasons, ErrEmptyLeader.Error())
 	}
-	if !s.Verified && s.CaughtUp {
+	if !s.Verified && level.CaughtUp {
 		reasons = append(reasons, "the follower has not been compared with the leader yet")
 	}
 	return len(reasons) == 0, reasons
+}
+
+// levelSince is when the follower was last known to have what the leader had, if no
+// other way than going on with the stream was taken since; else zero.
+func (b *Bridge) levelSince() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.levelAt
 }
 
 // count changes the status.
