@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -38,8 +39,14 @@ type config struct {
 	readSlice                        time.Duration
 	compactCPU                       int
 
+	tls        tlsConfig
+	engineKind string
+	tile38     tile38Config
+
 	properties map[string]*string // flags that override CONFIG's values
 	set        func(flag string) bool
+	visit      func(func(*pflag.Flag)) // the flags that are set
+	owner      map[string]string       // of flags that one engine alone has
 
 	proxy  proxy.Options
 	engine engine.Options
@@ -68,9 +75,10 @@ var propertyFlags = []struct{ name, usage string }{
 }
 
 func (c *config) flags(f *pflag.FlagSet) {
-	c.set = f.Changed
-	c.properties = map[string]*string{}
-	f.StringVar(&c.listen, "listen", ":9851", "address for clients (RESP, plain lines, Tile38's native protocol, HTTP, WebSocket)")
+	c.set, c.visit = f.Changed, f.Visit
+	c.properties, c.owner = map[string]*string{}, map[string]string{}
+	f.StringVar(&c.engineKind, "engine", engineEmbedded, "embedded, or tile38: a Tile38 in the same pod, which this sidecar looks after")
+	f.StringVar(&c.listen, "listen", listenEmbedded, "address for clients (RESP, plain lines, Tile38's native protocol, HTTP, WebSocket); with --engine tile38 by default "+listenTile38)
 	f.StringVar(&c.unixSocket, "unix-socket", "", "serve clients on a unix socket with this path, too")
 	f.StringVar(&c.unixSocketMode, "unix-socket-mode", "0700", "permissions of the unix socket, octal")
 	f.BoolVar(&c.http, "http-transport", true, "serve HTTP and WebSocket clients")
@@ -93,7 +101,14 @@ func (c *config) flags(f *pflag.FlagSet) {
 	for _, p := range propertyFlags {
 		c.properties[p.name] = f.String(p.name, "", p.usage)
 	}
+	c.tls.flags(f)
 	c.limitFlags(f)
+	f.VisitAll(func(fl *pflag.Flag) {
+		if !slices.Contains(sharedFlags, fl.Name) {
+			c.owner[fl.Name] = engineEmbedded
+		}
+	})
+	c.tile38Flags(f)
 }
 
 // limitFlags are the bounds on what a client may send and hold.
@@ -137,7 +152,10 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 // validate lists every fault of the flags.
 func (c *config) validate() error {
 	c.hooks.Dir = filepath.Join(c.dataDir, "hooks")
-	var faults []error
+	faults := append(c.checkEngine(), c.tls.check()...)
+	if c.engineKind == engineTile38 && !c.set("listen") {
+		c.listen = listenTile38
+	}
 	for _, a := range []struct{ flag, addr string }{
 		{"--listen", c.listen}, {"--probe-listen", c.probeListen}, {"--admin-listen", c.adminListen},
 	} {

@@ -16,7 +16,6 @@ import (
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
-	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/node"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/pubsub"
@@ -158,9 +157,10 @@ func (s *embedded) assemble() error {
 	s.node = node.New(node.Options{
 		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Hooks: s.hooks,
 		MaxScripts: s.cfg.maxScripts, ScriptWait: s.cfg.engine.Script.MaxTime,
-		Settings: s.settings,
-		NoHTTP:   !s.cfg.http,
-		Follow:   s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, MaxHeld: s.cfg.maxHeld, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
+		Settings:   s.settings,
+		NoHTTP:     !s.cfg.http,
+		DialLeader: s.dial,
+		Follow:     s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, MaxHeld: s.cfg.maxHeld, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
 		Observe: s.observe,
 	})
 	if err := s.hooks.Start(); err != nil {
@@ -327,21 +327,4 @@ func (t target) Facts() compactor.Facts {
 func (t target) Compact(ctx context.Context) (compactor.Result, error) {
 	c, err := t.s.store.Compact(ctx)
 	return compactor.Result{BytesBefore: c.BytesBefore, BytesAfter: c.BytesAfter, Objects: c.Objects}, err
-}
-
-// compacted tells the log file and the metrics.
-func (s *embedded) compacted(r compactor.Report) {
-	s.observer.Load().ObserveCompaction(metrics.CompactionDone{
-		Result: string(r.Outcome), End: r.Start.Add(r.Duration), Duration: r.Duration,
-		BytesBefore: r.Result.BytesBefore, BytesAfter: r.Result.BytesAfter,
-	})
-	attrs := []any{
-		"origin", r.Origin, "took", r.Duration.Round(time.Millisecond), "objects", r.Result.Objects,
-		"bytes_before", r.Result.BytesBefore, "bytes_after", r.Result.BytesAfter,
-	}
-	if r.Err != nil {
-		s.logger.Error("compaction "+string(r.Outcome), append(attrs, "err", r.Err)...)
-		return
-	}
-	s.logger.Info("compaction done", attrs...)
 }

@@ -47,6 +47,12 @@ func run(ctx context.Context, c *config, out, errOut io.Writer) (err error) {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	s := &shell{cfg: c, logger: logger, listeners: ls, failed: make(chan error, maxParts)}
+	if s.dial, err = s.leaderDial(); err != nil {
+		return err
+	}
+	if err := s.secure(); err != nil {
+		return err
+	}
 	service := newService(s)
 	s.startHTTP(service)
 	defer s.stopHTTP()
@@ -71,6 +77,9 @@ func run(ctx context.Context, c *config, out, errOut io.Writer) (err error) {
 
 // newService returns the engine that the flags ask for.
 func newService(s *shell) service {
+	if s.cfg.engineKind == engineTile38 {
+		return &external{shell: s}
+	}
 	return &embedded{shell: s}
 }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"evenkeel/pkg/admin"
+	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/metrics"
 )
 
@@ -21,6 +23,7 @@ type shell struct {
 	logger    *slog.Logger
 	listeners *listeners
 	gate      gate
+	dial      func(ctx context.Context, addr string) (net.Conn, error) // to leaders; nil: over TCP as it is
 
 	metrics  lazyHandler // /metrics answers 503 until the engine is there
 	observer atomic.Pointer[metrics.Metrics]
@@ -80,6 +83,23 @@ func (s *shell) part(name string, f func() error) {
 			s.failed <- fmt.Errorf("%s: %w", name, err)
 		}
 	})
+}
+
+// compacted tells the log file and the metrics.
+func (s *shell) compacted(r compactor.Report) {
+	s.observer.Load().ObserveCompaction(metrics.CompactionDone{
+		Result: string(r.Outcome), End: r.Start.Add(r.Duration), Duration: r.Duration,
+		BytesBefore: r.Result.BytesBefore, BytesAfter: r.Result.BytesAfter,
+	})
+	attrs := []any{
+		"origin", r.Origin, "took", r.Duration.Round(time.Millisecond), "objects", r.Result.Objects,
+		"bytes_before", r.Result.BytesBefore, "bytes_after", r.Result.BytesAfter,
+	}
+	if r.Err != nil {
+		s.logger.Error("compaction "+string(r.Outcome), append(attrs, "err", r.Err)...)
+		return
+	}
+	s.logger.Info("compaction done", attrs...)
 }
 
 // maxParts is how many parts a sidecar has at most.

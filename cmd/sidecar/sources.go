@@ -9,7 +9,6 @@ import (
 	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/node"
 	"evenkeel/pkg/replication"
-	"evenkeel/pkg/resp"
 	"evenkeel/pkg/settings"
 )
 
@@ -113,18 +112,7 @@ func (s *embedded) hookSource() metrics.Hooks {
 	return h
 }
 
-func (s *embedded) connectionSource() metrics.Connections {
-	st := s.proxy.Stats()
-	var transports []metrics.Transport
-	for kind := range resp.NumKinds {
-		transports = append(transports, metrics.Transport{Name: kind.String(), Count: uint64(st.Transports[kind])})
-	}
-	return metrics.Connections{
-		Open: st.Current, Accepted: uint64(st.Total),
-		Rejected:   []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
-		Transports: transports,
-	}
-}
+func (s *embedded) connectionSource() metrics.Connections { return connections(s.proxy) }
 
 func (s *embedded) dataSource() metrics.Data {
 	st := s.store.Stats()

@@ -71,7 +71,7 @@ Exit status:
 	f.StringVar(&v.leaderAuthFile, "leader-auth-file", "", "file with the leader's password")
 	f.StringVar(&v.followerAuthFile, "follower-auth-file", "", "file with the follower's password")
 	f.StringArrayVar(&v.keys, "key", nil, "pattern of the names of collections; may be given several times (default all)")
-	f.StringArrayVar(&v.exclude, "exclude", []string{"evenkeel:heartbeat"}, "name of a collection that is left out; may be given several times")
+	f.StringArrayVar(&v.exclude, "exclude", []string{tile38.DefaultHeartbeatKey}, "name of a collection that is left out; may be given several times")
 	f.BoolVar(&v.repair, "repair", false, "mend the follower, and compare again")
 	f.IntVar(&v.maxReport, "max-report", 100, "name so many differences, and count the others; 0 is all")
 	f.BoolVar(&v.json, "json", false, "write one JSON object a line: the differences, then a summary")

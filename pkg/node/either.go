@@ -49,6 +49,7 @@ func (e *either) newStock() (*stock.Follower, error) {
 		IPAddress:     e.r.node.announcedIP(),
 		Store:         opt.Store,
 		Merge:         e.merge,
+		Dial:          opt.DialLeader,
 		MaxLag:        opt.MaxLag,
 		Logger:        opt.Logger,
 	})

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,8 @@ type Options struct {
 	// ScriptWait at most; default 5 s.
 	MaxScripts int
 	ScriptWait time.Duration
+	// DialLeader connects to leaders. Default: TCP.
+	DialLeader func(ctx context.Context, addr string) (net.Conn, error)
 	// MaxLag is how far behind a follower may be and still be ready. Default
 	// 5 s.
 	MaxLag time.Duration

@@ -168,6 +168,7 @@ func (r *role) nativeFollower(addr string, told func(follower.Event)) (*follower
 		Synced:        opt.Log.Synced,
 		Sync:          opt.Log.Sync,
 		Compact:       r.node.compact,
+		Dial:          opt.DialLeader,
 		MaxLag:        opt.MaxLag,
 		OnEvent:       told,
 		Logger:        opt.Logger,
@@ -323,7 +324,7 @@ func (c *call) askLeader(addr string) error {
 	set := c.node.opt.Settings
 	ctx, cancel := context.WithTimeout(c.batch.ctx, askTimeout)
 	defer cancel()
-	s, err := askServer(ctx, tile38.Options{Addr: addr, Auth: set.Get(settings.LeaderAuth), Timeout: askTimeout})
+	s, err := askServer(ctx, tile38.Options{Addr: addr, Auth: set.Get(settings.LeaderAuth), Dial: c.node.opt.DialLeader, Timeout: askTimeout})
 	switch {
 	case err != nil:
 		return reply.Plain("cannot follow: " + err.Error())

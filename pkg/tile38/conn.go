@@ -27,6 +27,10 @@ type AnswerError string
 
 func (e AnswerError) Error() string { return string(e) }
 
+// LocalName is the name of connections whose commands a sidecar carries out on its
+// own Tile38, whoever that follows.
+const LocalName = "evenkeel:local"
+
 // Options say how to reach a server.
 type Options struct {
 	Addr string // host:port
@@ -35,6 +39,9 @@ type Options struct {
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Timeout is for connecting and for each answer. Default 5 s.
 	Timeout time.Duration
+	// Local lets a sidecar that is asked in the place of its Tile38 pass nothing on to
+	// the leader: the connection is called LocalName.
+	Local bool
 }
 
 // Conn is a connection to a Tile38 server. One goroutine at a time may use it.
@@ -61,13 +68,28 @@ func Dial(ctx context.Context, opt Options) (*Conn, error) {
 	}
 	c := &Conn{conn: conn, r: bufio.NewReaderSize(conn, readBuffer), timeout: opt.Timeout}
 	c.unhook = context.AfterFunc(ctx, func() { _ = conn.Close() })
-	if opt.Auth == "" {
-		return c, nil
-	}
-	if _, err := c.Do("auth", opt.Auth); err != nil {
+	if err := c.introduce(opt); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// introduce says the password, and the name if there is to be one. A server that
+// takes no names is no sidecar.
+func (c *Conn) introduce(opt Options) error {
+	if opt.Auth != "" {
+		if _, err := c.Do("auth", opt.Auth); err != nil {
+			return err
+		}
+	}
+	if !opt.Local {
+		return nil
+	}
+	_, err := c.Do("client", "setname", LocalName)
+	if _, answered := errors.AsType[AnswerError](err); answered {
+		return nil
+	}
+	return err
 }
 
 // Close ends the connection. One that was closed already is no error.
@@ -116,15 +138,21 @@ func (c *Conn) Do(args ...string) (redcon.RESP, error) {
 
 // Server is what SERVER says, as far as it matters here.
 type Server struct {
-	ID        string
-	Following string // the leader's address; empty: it has none
-	Version   string // empty: it did not say
-	AOFSize   int64  // bytes of the append-only file
-	Counts    Counts
+	ID        string `json:"id"`
+	Following string `json:"following"` // the leader's address; empty: it has none
+	Version   string `json:"version"`   // empty: it did not say
+	AOFSize   int64  `json:"aof_size"`  // bytes of the append-only file
+	Counts    Counts `json:"counts"`
 }
 
 // Counts are the sizes of a server's data.
-type Counts struct{ Collections, Objects, Points, Strings, Hooks int64 }
+type Counts struct {
+	Collections int64 `json:"collections"`
+	Objects     int64 `json:"objects"`
+	Points      int64 `json:"points"`
+	Strings     int64 `json:"strings"`
+	Hooks       int64 `json:"hooks"`
+}
 
 // Server asks with SERVER.
 func (c *Conn) Server() (Server, error) {

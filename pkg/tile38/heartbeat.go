@@ -11,7 +11,7 @@ import (
 )
 
 // DefaultHeartbeatKey is the collection that is reserved for heartbeats.
-const DefaultHeartbeatKey = "evenkeel:heartbeat"
+const DefaultHeartbeatKey = "~evenkeel:heartbeat"
 
 // Heartbeat makes the commands by which the sidecar of a leader lets its log say
 // where it is: a SET that no other command equals, of one object a pod in a

@@ -56,7 +56,7 @@ type Options struct {
 	// has written through the leader; then the leader answers it. Default 1 s.
 	ReadYourWritesTimeout time.Duration
 	// Offset tells how far the leader's log is, WaitFor waits until the engine here
-	// has taken that much of it. Default, for both: aof_size of SERVER.
+	// has taken that much of it. Default of each: aof_size of SERVER.
 	Offset  func(ctx context.Context) (int64, error)
 	WaitFor func(ctx context.Context, offset int64) error
 
@@ -127,8 +127,8 @@ func (o Options) Validate() error {
 			errs = append(errs, fmt.Errorf("option %s: %d is not positive", v.name, v.d))
 		}
 	}
-	if (o.Offset == nil) != (o.WaitFor == nil) {
-		errs = append(errs, errors.New("options Offset and WaitFor: give both or none"))
+	if o.Offset != nil && o.WaitFor == nil {
+		errs = append(errs, errors.New("option Offset: the engine's aof_size is no such offset; give WaitFor too"))
 	}
 	return errors.Join(errs...)
 }

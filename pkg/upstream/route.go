@@ -28,7 +28,7 @@ func (s *session) turn(before []byte) bool {
 
 // routes says whether there is anything to choose.
 func (s *session) routes() bool {
-	return s.route.Following && s.route.Leader != "" && !s.opaque.Load()
+	return s.route.Following && s.route.Leader != "" && !s.opaque.Load() && !s.here.Load()
 }
 
 // choose says which engine a command is for.

@@ -25,6 +25,7 @@ import (
 
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/resp"
+	"evenkeel/pkg/tile38"
 	"evenkeel/pkg/tlsfile"
 )
 
@@ -177,6 +178,24 @@ func TestRouteOptions(t *testing.T) {
 	c = dial(t, f.addr)
 	c.send("GET k a\r\nSET k a POINT 1 2\r\n")
 	c.want("+here GET k a\r\n+leader SET k a POINT 1 2\r\n")
+}
+
+// A connection that is called tile38.LocalName is answered here, whatever it asks:
+// who compares a follower with its leader must not be answered by the leader.
+func TestRouteLocalName(t *testing.T) {
+	f, _, leader, route := pod(t, Options{})
+	route.Store(&Route{Following: true, Leader: leader.addr}) // not fit
+	c := dial(t, f.addr)
+	c.send("GET k a\r\n")
+	c.want("+leader GET k a\r\n")
+	c.send("CLIENT SETNAME " + tile38.LocalName + "\r\n")
+	c.want("+here CLIENT SETNAME " + tile38.LocalName + "\r\n")
+	c.send("GET k a\r\nSET k a POINT 1 2\r\n")
+	c.want("+here GET k a\r\n+here SET k a POINT 1 2\r\n")
+	c.send("CLIENT SETNAME other\r\n")
+	c.want("+here CLIENT SETNAME other\r\n")
+	c.send("GET k a\r\n")
+	c.want("+leader GET k a\r\n")
 }
 
 // A read waits for what its connection has written through the leader.

@@ -31,6 +31,7 @@ type session struct {
 	own    ownWrites
 
 	opaque  atomic.Bool
+	here    atomic.Bool // nothing goes to the leader: see tile38.LocalName
 	waiting atomic.Bool // somebody waits on cond
 	wg      sync.WaitGroup
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"evenkeel/pkg/resp"
+	"evenkeel/pkg/tile38"
 )
 
 // errState: an engine does not speak RESP.
@@ -17,6 +18,7 @@ type kept struct {
 	slot slot
 	raw  []byte
 	json bool // OUTPUT json
+	here bool // CLIENT SETNAME tile38.LocalName
 }
 
 // keep reads a command of the table's keepers. It returns nil when it changes
@@ -36,6 +38,7 @@ func keep(k *known, raw []byte) *kept {
 	return &kept{
 		slot: k.state, raw: bytes.Clone(raw),
 		json: k.state == slotOutput && strings.EqualFold(cmd.Args[1], "json"),
+		here: k.state == slotName && len(cmd.Args) == 3 && cmd.Args[2] == tile38.LocalName,
 	}
 }
 
@@ -43,6 +46,9 @@ func keep(k *known, raw []byte) *kept {
 func (s *session) remember(l *link, k *kept) {
 	if k.slot == slotOutput {
 		s.json = k.json
+	}
+	if k.slot == slotName {
+		s.here.Store(k.here)
 	}
 	s.state[k.slot] = k.raw
 	s.rev++

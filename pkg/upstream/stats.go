@@ -4,18 +4,18 @@ import "sync/atomic"
 
 // Stats are counters since the Backend was made, except Links.
 type Stats struct {
-	Links          int64 // connections to engines now
-	Dials          int64 // connections to engines that were made
-	DialFailures   int64 // attempts that failed
-	Refused        int64 // commands answered with an error because no engine could be reached
-	Lost           int64 // connections that an engine ended or the network broke
-	LostCommands   int64 // commands that were under way on those whose engine was gone
-	Kept           int64 // connections of clients that outlived the loss of their engine
-	Opaque         int64 // connections whose bytes just pass, whatever the reason
-	Forwarded      int64 // writes sent to the leader
-	LeaderReads    int64 // reads sent to the leader
-	OwnWriteWaits  int64 // reads that waited for a write of their connection
-	OwnWriteMisses int64 // those that waited in vain, and went to the leader
+	Links          int64 `json:"connections"`      // connections to engines now
+	Dials          int64 `json:"dialled"`          // connections to engines that were made
+	DialFailures   int64 `json:"dial_failures"`    // attempts that failed
+	Refused        int64 `json:"commands_refused"` // commands answered with an error because no engine could be reached
+	Lost           int64 `json:"connections_lost"` // connections that an engine ended or the network broke
+	LostCommands   int64 `json:"commands_lost"`    // commands that were under way on those whose engine was gone
+	Kept           int64 `json:"clients_kept"`     // connections of clients that outlived the loss of their engine
+	Opaque         int64 `json:"opaque"`           // connections whose bytes just pass, whatever the reason
+	Forwarded      int64 `json:"forwarded_writes"` // writes sent to the leader
+	LeaderReads    int64 `json:"leader_reads"`     // reads sent to the leader
+	OwnWriteWaits  int64 `json:"own_write_waits"`  // reads that waited for a write of their connection
+	OwnWriteMisses int64 `json:"own_write_misses"` // those that waited in vain, and went to the leader
 }
 
 type counters struct {

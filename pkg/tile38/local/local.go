@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,12 +33,15 @@ type Options struct {
 
 // State is what the server said last.
 type State struct {
-	Up        bool          `json:"up"`
-	Err       string        `json:"error,omitempty"` // why not
-	At        time.Time     `json:"at,omitzero"`     // of the last answer
-	Server    tile38.Server `json:"server"`
-	InRole    bool          `json:"in_role"`   // it follows whom it should, or nobody if it should lead
-	Rewriting bool          `json:"rewriting"` // an AOFSHRINK runs
+	Up     bool          `json:"up"`
+	Err    string        `json:"error,omitempty"` // why not
+	At     time.Time     `json:"at,omitzero"`     // of the last answer
+	Server tile38.Server `json:"server"`
+	InRole bool          `json:"in_role"` // it follows whom it should, or nobody if it should lead
+	// FirstSync: it follows, has never caught up since its start, and says nothing
+	// else; Server is what it said before.
+	FirstSync bool `json:"first_sync,omitempty"`
+	Rewriting bool `json:"rewriting"` // an AOFSHRINK runs
 	// Memory is what it has taken from the system and not given back, Heap its
 	// heap, in bytes; below 0: it did not say.
 	Memory int64 `json:"memory_bytes"`
@@ -105,6 +109,8 @@ func (l *Local) Ready() (bool, []string) {
 	switch {
 	case !st.Up:
 		return false, []string{fmt.Sprintf("the Tile38 at %s does not answer: %s", l.opt.Addr, st.Err)}
+	case st.FirstSync:
+		return false, []string{fmt.Sprintf("the Tile38 at %s has not caught up with its leader since its start", l.opt.Addr)}
 	case !st.InRole && l.opt.Follow == "":
 		return false, []string{fmt.Sprintf("the Tile38 at %s follows %s, and should lead", l.opt.Addr, st.Server.Following)}
 	case !st.InRole:
@@ -151,6 +157,12 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 		}
 	}
 	st, err := l.ask(*c)
+	if catchingUp(err) {
+		st = l.State()
+		st.Up, st.At, st.FirstSync, st.Err = true, time.Now(), true, ""
+		l.up(st)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -158,7 +170,9 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 		if err := l.mend(*c, st); err != nil {
 			// It answers, so it is up; what it refuses is tried again.
 			l.tell(fmt.Errorf("the Tile38 at %s does not take its role: %w", l.opt.Addr, err))
-		} else if st, err = l.ask(*c); err != nil {
+		} else if next, err := l.ask(*c); err == nil {
+			st = next
+		} else if !catchingUp(err) {
 			return err
 		}
 	}
@@ -191,6 +205,12 @@ func (l *Local) ask(c *tile38.Conn) (st State, err error) {
 	st.Rewriting = m["tile38_aof_rewrite_in_progress"].String() == "true"
 	st.InRole = sameAddr(st.Server.Following, l.opt.Follow)
 	return st, nil
+}
+
+// catchingUp says whether a server only says that it has yet to catch up.
+func catchingUp(err error) bool {
+	answer, ok := errors.AsType[tile38.AnswerError](err)
+	return ok && strings.Contains(string(answer), "catching up to leader")
 }
 
 // sameAddr compares two addresses; one host may be written in two ways.

@@ -116,6 +116,23 @@ func TestRole(t *testing.T) {
 	until(t, m, "leads", func(st State) bool { return st.Up && st.InRole && st.Server.Following == "" })
 }
 
+// TestFirstSync: a server that only says that it catches up is up, and not ready.
+func TestFirstSync(t *testing.T) {
+	lead, follow := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
+	lead.Do("SET fleet a POINT 1 1")
+	lead.Block(true) // its log stands still
+	l := watch(t, Options{Addr: follow.Addr, Follow: lead.Addr})
+	until(t, l, "catching up", func(st State) bool { return st.FirstSync && st.Up })
+	if ok, why := l.Ready(); ok || !strings.Contains(why[0], "has not caught up") {
+		t.Errorf("ready %v, %q", ok, why)
+	}
+	lead.Block(false)
+	until(t, l, "caught up", func(st State) bool { return !st.FirstSync && st.InRole && st.Server.Counts.Objects == 1 })
+	if ok, why := l.Ready(); !ok {
+		t.Errorf("not ready: %q", why)
+	}
+}
+
 // TestRefused: a server that does not take its role is up and not ready.
 func TestRefused(t *testing.T) {
 	s := testkit.NewServer(t, testkit.ServerOptions{})

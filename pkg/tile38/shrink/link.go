@@ -23,7 +23,10 @@ type link struct {
 	end context.CancelFunc // of what the connection hangs on
 }
 
-func newLink(opt tile38.Options) *link { return &link{opt: opt} }
+func newLink(opt tile38.Options) *link {
+	opt.Local = true // what that server has, not its leader
+	return &link{opt: opt}
+}
 
 // do sends a command. An error other than an answer closes the connection; one that
 // was kept is made again, once.

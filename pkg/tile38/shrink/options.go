@@ -17,7 +17,7 @@ import (
 // second rewrite is to mend must find the first 512 KiB of the file as they were, so
 // what is written every second must stand behind everything else: a name that
 // begins with ~ does.
-const DefaultKey = "~evenkeel:heartbeat"
+const DefaultKey = tile38.DefaultHeartbeatKey
 
 // TargetOptions say which engine is compacted.
 type TargetOptions struct {

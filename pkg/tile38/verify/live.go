@@ -85,6 +85,7 @@ func Live(o LiveOptions) (*LiveSource, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	o.Local = true // what that server has, not its leader
 	return &LiveSource{opt: o, pool: newPool(o.Options)}, nil
 }
 

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"evenkeel/pkg/tile38"
+)
+
+// The engines.
+const (
+	engineEmbedded = "embedded"
+	engineTile38   = "tile38"
+)
+
+// The listen address of clients: an engine in the same pod has Tile38's own.
+const (
+	listenEmbedded = ":9851"
+	listenTile38   = ":9861"
+)
+
+// tile38Config is what the flags say about an engine that is a Tile38 in the same
+// pod.
+type tile38Config struct {
+	addr, dir        string
+	passwordFile     string
+	leaderPassFile   string
+	bridge           bool
+	bridgeListen     string
+	acceptEmpty      bool
+	heartbeat        time.Duration
+	heartbeatKey     string
+	writeForwarding  bool
+	readFrom         string
+	readYourWrites   time.Duration
+	connectWait      time.Duration
+	maxPending       int
+	maxUnavailable   int
+	maxShrinks       int
+	resetFollowers   bool
+	shrinkTimeout    time.Duration
+	verifyEvery      time.Duration
+	password, leader string // of the engine, of the leader
+}
+
+// tile38Flags are flags that mean something with --engine tile38 only.
+func (c *config) tile38Flags(f *pflag.FlagSet) {
+	t := &c.tile38
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	own.StringVar(&t.addr, "engine-addr", "127.0.0.1:9851", "address of the Tile38")
+	own.StringVar(&t.dir, "engine-dir", "", "directory of the Tile38's appendonly.aof, if it can be read here; a follower needs it to be carried through its leader's compactions")
+	own.StringVar(&t.passwordFile, "engine-password-file", "", "file with the Tile38's password; the environment variable EVENKEEL_PASSWORD does as well")
+	own.StringVar(&t.leaderPassFile, "leader-password-file", "", "file with the leader's password; without, it is the same, or EVENKEEL_LEADER_PASSWORD")
+	own.BoolVar(&t.bridge, "bridge", true, "with --follow: the Tile38 follows this sidecar, which follows the leader; needs --engine-dir")
+	own.StringVar(&t.bridgeListen, "bridge-listen", "127.0.0.1:0", "address that the Tile38 follows; keep it on loopback")
+	own.BoolVar(&t.acceptEmpty, "accept-empty-leader", false, "follow a leader that has nothing, though the Tile38 here has something: it will be deleted")
+	own.DurationVar(&t.heartbeat, "heartbeat-interval", time.Second, "how often a leader's sidecar writes into --heartbeat-key; 0 is never")
+	own.StringVar(&t.heartbeatKey, "heartbeat-key", tile38.DefaultHeartbeatKey, "collection that is reserved for heartbeats")
+	own.BoolVar(&t.writeForwarding, "write-forwarding", true, "with --follow: writes go to the leader")
+	own.StringVar(&t.readFrom, "read-from", "fit", "with --follow, who answers reads: local; fit: here while ready, else the leader; leader")
+	own.DurationVar(&t.readYourWrites, "read-your-writes-timeout", time.Second, "how long a read waits for what the same connection has written through the leader; then the leader answers it")
+	own.DurationVar(&t.connectWait, "engine-wait", 5*time.Second, "how long commands wait for a Tile38 that cannot be reached")
+	own.IntVar(&t.maxPending, "max-pending-commands", 64<<10, "commands of one client that may be under way")
+	own.IntVar(&t.maxUnavailable, "max-unavailable", 1, "followers that may be unready at the same time because of compactions")
+	own.IntVar(&t.maxShrinks, "max-healing-shrinks", 2, "AOFSHRINKs more that there may be to heal followers which have no sidecar with a bridge; -1 is none")
+	own.BoolVar(&t.resetFollowers, "reset-followers", false, "let a follower that no AOFSHRINK heals begin anew: it is empty until it has read the leader's log")
+	own.DurationVar(&t.shrinkTimeout, "aofshrink-timeout", 30*time.Minute, "how long an AOFSHRINK of the Tile38 may take")
+	own.DurationVar(&t.verifyEvery, "verify-interval", 10*time.Second, "how often leader and followers are compared by their counts")
+	own.VisitAll(func(fl *pflag.Flag) {
+		f.AddFlag(fl)
+		c.owner[fl.Name] = engineTile38
+	})
+}
+
+// sharedFlags mean the same whatever the engine is. What is neither here nor among
+// tile38Flags is about the embedded one.
+var sharedFlags = []string{
+	"engine", "listen", "unix-socket", "unix-socket-mode", "probe-listen", "admin-listen", "data-dir", "follow", "max-lag", "drain-timeout",
+	"tls-cert", "tls-key", "tls-client-ca", "leader-tls", "leader-tls-ca", "leader-tls-name",
+	"log-level", "log-format", "max-connections", "idle-timeout", "write-timeout",
+	"aofshrink-min-size", "aofshrink-growth", "aofshrink-check-interval", "aofshrink-cooldown", "compaction-turns", "compaction-turn-wait",
+}
+
+// checkEngine lists what is wrong with the engine, and flags that mean nothing
+// with it.
+func (c *config) checkEngine() (faults []error) {
+	if c.engineKind != engineEmbedded && c.engineKind != engineTile38 {
+		return []error{fmt.Errorf("--engine %q: want %s or %s", c.engineKind, engineEmbedded, engineTile38)}
+	}
+	c.visit(func(f *pflag.Flag) {
+		if owner, ok := c.owner[f.Name]; ok && owner != c.engineKind {
+			faults = append(faults, fmt.Errorf("--%s means nothing with --engine %s", f.Name, c.engineKind))
+		}
+	})
+	if c.engineKind == engineTile38 {
+		faults = append(faults, c.tile38.check(c.follow)...)
+		if c.tls.leader && !c.tile38.bridge {
+			faults = append(faults, errors.New("--leader-tls: a Tile38 that follows by itself speaks no TLS: leave --bridge on"))
+		}
+	}
+	return faults
+}
+
+func (t *tile38Config) check(follow string) (faults []error) {
+	if _, _, err := splitHostPort(t.addr); err != nil {
+		faults = append(faults, fmt.Errorf("--engine-addr %q: want HOST:PORT: %w", t.addr, err))
+	}
+	if _, _, err := net.SplitHostPort(t.bridgeListen); err != nil {
+		faults = append(faults, fmt.Errorf("--bridge-listen %q: want HOST:PORT: %w", t.bridgeListen, err))
+	}
+	switch t.readFrom {
+	case "local", "fit", "leader":
+	default:
+		faults = append(faults, fmt.Errorf("--read-from %q: want local, fit or leader", t.readFrom))
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--read-your-writes-timeout", t.readYourWrites}, {"--engine-wait", t.connectWait}, {"--aofshrink-timeout", t.shrinkTimeout}, {"--verify-interval", t.verifyEvery}} {
+		if d.value <= 0 {
+			faults = append(faults, fmt.Errorf("%s %s: want more than 0", d.flag, d.value))
+		}
+	}
+	if t.heartbeat < 0 {
+		faults = append(faults, fmt.Errorf("--heartbeat-interval %s: want 0 or more", t.heartbeat))
+	}
+	if t.heartbeatKey == "" {
+		faults = append(faults, errors.New(`--heartbeat-key "": want a name`))
+	}
+	if t.maxPending < 1 {
+		faults = append(faults, fmt.Errorf("--max-pending-commands %d: want 1 or more", t.maxPending))
+	}
+	if t.maxShrinks < -1 || t.maxShrinks == 0 {
+		faults = append(faults, fmt.Errorf("--max-healing-shrinks %d: want 1 or more, or -1 for none", t.maxShrinks))
+	}
+	if t.maxUnavailable < 1 {
+		faults = append(faults, fmt.Errorf("--max-unavailable %d: want 1 or more", t.maxUnavailable))
+	}
+	if follow != "" && t.bridge && t.dir == "" {
+		faults = append(faults, errors.New("--engine-dir: a follower needs the directory of the Tile38's appendonly.aof, so that it is carried through its leader's compactions; share the volume, or take --bridge=false"))
+	}
+	return append(faults, t.passwords()...)
+}
+
+// passwords reads them, from files or the environment.
+func (t *tile38Config) passwords() (faults []error) {
+	for _, p := range []struct {
+		to              *string
+		flag, file, env string
+	}{
+		{&t.password, "--engine-password-file", t.passwordFile, "EVENKEEL_PASSWORD"},
+		{&t.leader, "--leader-password-file", t.leaderPassFile, "EVENKEEL_LEADER_PASSWORD"},
+	} {
+		if *p.to = os.Getenv(p.env); p.file == "" {
+			continue
+		}
+		b, err := os.ReadFile(p.file)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", p.flag, err))
+			continue
+		}
+		*p.to = strings.TrimRight(string(b), "\r\n")
+	}
+	if t.leader == "" {
+		t.leader = t.password
+	}
+	return faults
+}

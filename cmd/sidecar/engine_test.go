@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// parse reads the flags of `run`.
+func parse(t *testing.T, args ...string) (*config, error) {
+	t.Helper()
+	var c config
+	set := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	c.flags(set)
+	if err := set.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return &c, c.validate()
+}
+
+// TestEngineFlags: flags of one engine are refused with the other, all of them
+// have a limit, and clients get another port beside a Tile38.
+func TestEngineFlags(t *testing.T) {
+	for _, f := range []string{
+		"engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
+		"heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s",
+		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
+	} {
+		name, value, _ := strings.Cut(f, "=")
+		_, err := parse(t, "--engine=tile38", "--"+f)
+		if err == nil || !strings.Contains(err.Error(), "--"+name) || value != "" && !strings.Contains(err.Error(), value) {
+			t.Errorf("--%s: %v", f, err)
+		}
+	}
+	for _, args := range [][2]string{
+		{"tile38", "appendfsync=always"}, {"tile38", "compaction-cpu=10"}, {"tile38", "max-bulk=100"}, {"tile38", "hook-senders=3"},
+		{"embedded", "engine-addr=127.0.0.1:9851"}, {"embedded", "read-from=fit"}, {"embedded", "bridge=false"},
+	} {
+		name, _, _ := strings.Cut(args[1], "=")
+		_, err := parse(t, "--engine="+args[0], "--"+args[1])
+		if want := "--" + name + " means nothing with --engine " + args[0]; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	if _, err := parse(t, "--engine=redis"); err == nil || !strings.Contains(err.Error(), `--engine "redis": want embedded or tile38`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := parse(t, "--engine=tile38", "--follow=a:1"); err == nil || !strings.Contains(err.Error(), "--engine-dir: a follower needs") {
+		t.Errorf("%v", err)
+	}
+	for want, args := range map[string][]string{
+		"--leader-tls: a Tile38":      {"--engine=tile38", "--follow=a:1", "--bridge=false", "--leader-tls"},
+		"--tls-cert, --tls-key: ":     {"--tls-cert=x"},
+		"--tls-client-ca: clients":    {"--tls-client-ca=x"},
+		"give --leader-tls as well":   {"--leader-tls-ca=x"},
+		"--engine-dir: a follower ne": {"--engine=tile38", "--follow=a:1"},
+	} {
+		if _, err := parse(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	for want, args := range map[string][]string{
+		":9861": {"--engine=tile38"}, ":7": {"--engine=tile38", "--listen=:7"}, ":9851": {},
+	} {
+		if c, err := parse(t, args...); err != nil || c.listen != want {
+			t.Errorf("%v: listens on %s, %v; want %s", args, c.listen, err, want)
+		}
+	}
+	if c, err := parse(t, "--engine=tile38", "--follow=a:1", "--bridge=false"); err != nil || c.tile38.bridge {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestEnginePasswords: from a file, from the environment, and the leader's is the
+// same unless it is given.
+func TestEnginePasswords(t *testing.T) {
+	t.Setenv("EVENKEEL_PASSWORD", "from the environment")
+	t.Setenv("EVENKEEL_LEADER_PASSWORD", "")
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("from a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args           []string
+		engine, leader string
+	}{
+		{nil, "from the environment", "from the environment"},
+		{[]string{"--engine-password-file=" + file}, "from a file", "from a file"},
+		{[]string{"--leader-password-file=" + file}, "from the environment", "from a file"},
+	} {
+		c, err := parse(t, append(tt.args, "--engine=tile38")...)
+		if err != nil || c.tile38.password != tt.engine || c.tile38.leader != tt.leader {
+			t.Errorf("%v: %q and %q, %v", tt.args, c.tile38.password, c.tile38.leader, err)
+		}
+	}
+}

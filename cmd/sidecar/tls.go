@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/spf13/pflag"
+
+	"evenkeel/pkg/tlsfile"
+)
+
+// tlsConfig is what the flags say about TLS: towards clients, and towards the
+// leader, whose client port is what a follower connects to.
+type tlsConfig struct {
+	own        tlsfile.Files // certificate and key; CA is that of clients
+	leader     bool
+	leaderCA   string
+	leaderName string
+}
+
+func (t *tlsConfig) flags(f *pflag.FlagSet) {
+	f.StringVar(&t.own.Cert, "tls-cert", "", "file with the certificate for clients, and its chain: --listen speaks TLS then; it is read again when it changes")
+	f.StringVar(&t.own.Key, "tls-key", "", "file with its key")
+	f.StringVar(&t.own.CA, "tls-client-ca", "", "file with the certificates of those who sign clients': clients without one are turned away")
+	f.BoolVar(&t.leader, "leader-tls", false, "the leader speaks TLS; --tls-cert is shown to it if it asks")
+	f.StringVar(&t.leaderCA, "leader-tls-ca", "", "file with the certificates of those who sign the leader's; without, those that the system trusts")
+	f.StringVar(&t.leaderName, "leader-tls-name", "", "what the leader's certificate must name; without, the host of --follow")
+}
+
+func (t *tlsConfig) check() (faults []error) {
+	if err := t.own.Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("--tls-cert, --tls-key: %w", err))
+	}
+	if t.own.CA != "" && t.own.Cert == "" {
+		faults = append(faults, errors.New("--tls-client-ca: clients are asked for certificates over TLS only: give --tls-cert and --tls-key"))
+	}
+	if !t.leader && (t.leaderCA != "" || t.leaderName != "") {
+		faults = append(faults, errors.New("--leader-tls-ca, --leader-tls-name: give --leader-tls as well"))
+	}
+	return faults
+}
+
+// secure lets the clients' listener speak TLS, if a certificate is given.
+func (s *shell) secure() error {
+	t := &s.cfg.tls
+	if t.own.Cert == "" {
+		return nil
+	}
+	c, err := tlsfile.Server(t.own, s.badFiles)
+	if err != nil {
+		return fmt.Errorf("--tls-cert: %w", err)
+	}
+	s.listeners.client = tls.NewListener(s.listeners.client, c)
+	return nil
+}
+
+// leaderDial returns how leaders are connected to; nil: over TCP as it is.
+func (s *shell) leaderDial() (func(ctx context.Context, addr string) (net.Conn, error), error) {
+	t := &s.cfg.tls
+	if !t.leader {
+		return nil, nil
+	}
+	c, err := tlsfile.NewClient(tlsfile.Files{Cert: t.own.Cert, Key: t.own.Key, CA: t.leaderCA}, t.leaderName, s.badFiles)
+	if err != nil {
+		return nil, fmt.Errorf("--leader-tls: %w", err)
+	}
+	return c.Dial, nil
+}
+
+func (s *shell) badFiles(err error) {
+	s.logger.Error("certificates could not be renewed; those before stay in force", "err", err)
+}
