@@ -40,10 +40,10 @@ func fill(t *testing.T, addr string, lines ...string) {
 
 func TestVerify(t *testing.T) {
 	a, b := start(t), start(t)
-	common := []string{"SET fleet truck1 FIELD speed 10 POINT 33 -115", "SET fleet note STRING x", "SET evenkeel:heartbeat h STRING x",
+	common := []string{"SET fleet truck1 FIELD speed 10 POINT 33 -115", "SET fleet note STRING x", "SET ~evenkeel:heartbeat h STRING x",
 		"SETCHAN c NEARBY fleet FENCE POINT 33 -115 100"}
 	fill(t, a.client, common...)
-	fill(t, b.client, append(common, "DEL evenkeel:heartbeat h")...)
+	fill(t, b.client, append(common, "DEL ~evenkeel:heartbeat h")...)
 	servers := []string{"--leader", a.client, "--follower", b.client}
 
 	if code, out := verifyServers(t, servers...); code != 0 || !strings.Contains(out, "EQUAL\ncompared 2 objects in 1 collections and 1 hooks") {

@@ -54,7 +54,7 @@ func TestBesideTile38(t *testing.T) {
 		m.Start()
 		s.waitFor("readiness", s.ready)
 		s.words("SET fleet a POINT 1 2")
-		if got := s.words("GET fleet a"); !strings.Contains(got.(string), "[2,1]") {
+		if got := s.words("GET fleet a"); !strings.Contains(fmt.Sprint(got), "[2,1]") {
 			t.Errorf("GET: %v", got)
 		}
 		if got := s.said("NOSUCH"); !strings.Contains(got, "unknown command") {
@@ -71,7 +71,9 @@ func TestBesideTile38(t *testing.T) {
 		}
 		m.Restart()
 		s.waitFor("readiness after a restart", s.ready)
-		if got := s.words("GET fleet a"); !strings.Contains(got.(string), "[2,1]") {
+		// An engine that is back at once seems to have closed the connection on purpose.
+		s.waitFor("an answer after a restart", func() bool { return s.said("GET fleet a") == "OK" })
+		if got := s.words("GET fleet a"); !strings.Contains(fmt.Sprint(got), "[2,1]") {
 			t.Errorf("GET after a restart: %v", got)
 		}
 		s.stop()
@@ -149,7 +151,7 @@ func TestPods(t *testing.T) {
 		f.waitFor("readiness", f.ready)
 		for i := range 20 {
 			f.words(fmt.Sprintf("SET fleet own%d POINT 1 %d", i, i))
-			if got := f.words(fmt.Sprintf("GET fleet own%d", i)); !strings.Contains(got.(string), fmt.Sprintf("[%d,1]", i)) {
+			if got := f.words(fmt.Sprintf("GET fleet own%d", i)); !strings.Contains(fmt.Sprint(got), fmt.Sprintf("[%d,1]", i)) {
 				t.Errorf("own write %d: %v", i, got)
 			}
 		}
