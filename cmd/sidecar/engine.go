@@ -29,6 +29,7 @@ const (
 // pod.
 type tile38Config struct {
 	addr, dir        string
+	announce         string
 	passwordFile     string
 	leaderPassFile   string
 	bridge           bool
@@ -55,6 +56,7 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	own.StringVar(&t.addr, "engine-addr", "127.0.0.1:9851", "address of the Tile38")
 	own.StringVar(&t.dir, "engine-dir", "", "directory of the Tile38's appendonly.aof, if it can be read here; a follower needs it to be carried through its leader's compactions")
+	own.StringVar(&t.announce, "announce", "", "with --follow, where the leader's sidecar reaches this one, HOST:PORT; without, the address that the way to the leader begins with, and the port of --listen")
 	own.StringVar(&t.passwordFile, "engine-password-file", "", "file with the Tile38's password; the environment variable EVENKEEL_PASSWORD does as well")
 	own.StringVar(&t.leaderPassFile, "leader-password-file", "", "file with the leader's password; without, it is the same, or EVENKEEL_LEADER_PASSWORD")
 	own.BoolVar(&t.bridge, "bridge", true, "with --follow: the Tile38 follows this sidecar, which follows the leader; needs --engine-dir")
@@ -113,6 +115,11 @@ func (t *tile38Config) check(follow string) (faults []error) {
 	}
 	if _, _, err := net.SplitHostPort(t.bridgeListen); err != nil {
 		faults = append(faults, fmt.Errorf("--bridge-listen %q: want HOST:PORT: %w", t.bridgeListen, err))
+	}
+	if t.announce != "" {
+		if _, _, err := splitHostPort(t.announce); err != nil {
+			faults = append(faults, fmt.Errorf("--announce %q: want HOST:PORT: %w", t.announce, err))
+		}
 	}
 	switch t.readFrom {
 	case "local", "fit", "leader":

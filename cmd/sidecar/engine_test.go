@@ -25,7 +25,7 @@ func parse(t *testing.T, args ...string) (*config, error) {
 // have a limit, and clients get another port beside a Tile38.
 func TestEngineFlags(t *testing.T) {
 	for _, f := range []string{
-		"engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
+		"announce=host", "engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
 		"heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s",
 		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
 	} {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +27,7 @@ type external struct {
 	*shell
 
 	pod       string // what others call this one
+	announce  string // where others reach it
 	local     *local.Local
 	role      role
 	target    *shrink.Target // the log of the Tile38
@@ -37,6 +41,9 @@ type external struct {
 type role interface {
 	// follow is the address that the Tile38 is to follow; "": none.
 	follow() string
+	// announces is where the leader is to say that the Tile38 is reached, as far as
+	// the Tile38 says it itself; "": it does not.
+	announces() string
 	// compacts is what the compactor works on, nil: nothing may be compacted here.
 	compacts() compactor.Target
 	// parts starts what runs.
@@ -60,8 +67,32 @@ func (x *external) load(context.Context, io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the name of this machine: %w", err)
 	}
-	x.pod = host + "/" + reach(x.listeners.client)
-	return nil
+	x.announce, err = x.reachable()
+	x.pod = host + "/" + x.announce
+	return err
+}
+
+// reachable is where other pods reach this one: the address that the way to the
+// leader begins with, and the port of clients. No packet is sent to find out.
+func (x *external) reachable() (string, error) {
+	client := reach(x.listeners.client)
+	if x.cfg.tile38.announce != "" || x.cfg.follow == "" {
+		return cmp.Or(x.cfg.tile38.announce, client), nil
+	}
+	_, port, err := net.SplitHostPort(client)
+	if err != nil {
+		return "", err
+	}
+	c, err := net.Dial("udp", x.cfg.follow)
+	if err != nil {
+		x.logger.Warn("the leader's address is not known yet; it shows this pod as "+client+" (see --announce)", "err", err)
+		return client, nil
+	}
+	host, _, err := net.SplitHostPort(c.LocalAddr().String())
+	if err := errors.Join(err, c.Close()); err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // engine says how the Tile38 is reached.
@@ -82,7 +113,7 @@ func (x *external) assemble() error {
 		return err
 	}
 	if x.local, err = local.New(local.Options{
-		Addr: t.addr, Auth: t.password, Follow: x.role.follow(), LeaderAuth: t.leader, Logger: x.logger,
+		Addr: t.addr, Auth: t.password, Follow: x.role.follow(), LeaderAuth: t.leader, Announce: x.role.announces(), Logger: x.logger,
 	}); err != nil {
 		return err
 	}

@@ -54,6 +54,8 @@ func newLeads(x *external) (*leads, error) {
 	l.coord, err = shrink.New(shrink.Options{
 		Target: target, Key: t.heartbeatKey, MaxUnavailable: t.maxUnavailable, Reset: t.resetFollowers, MaxShrinks: t.maxShrinks,
 		Bridged: l.bridged,
+		// Followers are reached through their sidecars, which speak what this one does.
+		Reach: func(addr string) tile38.Options { return tile38.Options{Addr: addr, Auth: t.leader, Dial: x.dial} },
 		OnStep: func(s shrink.Step) {
 			if s.Kind != shrink.Wait {
 				x.logger.Info("followers after a compaction", "step", s.Kind, "followers", s.Followers, "why", s.Why)
@@ -75,6 +77,7 @@ func (l *leads) bridged(_, following string) bool {
 }
 
 func (l *leads) follow() string             { return "" }
+func (l *leads) announces() string          { return "" }
 func (l *leads) compacts() compactor.Target { return l.coord }
 func (l *leads) ready() (bool, []string)    { return true, nil }
 func (l *leads) route(*upstream.Options)    {}
@@ -152,7 +155,7 @@ func newCarried(x *external) (*carried, error) {
 	}
 	c := &carried{x: x, listener: ln}
 	c.bridge, err = bridge.New(bridge.Options{
-		Leader: x.cfg.follow, LeaderAuth: t.leader, Engine: t.addr, EngineAuth: t.password, Dir: t.dir, Listener: ln,
+		Leader: x.cfg.follow, LeaderAuth: t.leader, Engine: t.addr, EngineAuth: t.password, Announce: x.announce, Dir: t.dir, Listener: ln,
 		StateFile: filepath.Join(x.cfg.dataDir, "bridge.json"), HeartbeatKey: t.heartbeatKey, AcceptEmptyLeader: t.acceptEmpty,
 		MaxLag: x.cfg.maxLag, DialLeader: x.dial, Logger: x.logger,
 	})
@@ -166,6 +169,7 @@ func newCarried(x *external) (*carried, error) {
 }
 
 func (c *carried) follow() string             { return reach(c.listener) }
+func (c *carried) announces() string          { return "" }
 func (c *carried) compacts() compactor.Target { return c.target }
 func (c *carried) ready() (bool, []string)    { return c.bridge.Ready(c.x.cfg.maxLag) }
 func (c *carried) close()                     { _ = c.listener.Close() }
@@ -214,6 +218,7 @@ func newPlain(x *external) (*plain, error) {
 }
 
 func (p *plain) follow() string             { return p.x.cfg.follow }
+func (p *plain) announces() string          { return p.x.announce }
 func (p *plain) compacts() compactor.Target { return nil }
 func (p *plain) close()                     {}
 

@@ -196,6 +196,26 @@ func TestRouteLocalName(t *testing.T) {
 	c.want("+here CLIENT SETNAME other\r\n")
 	c.send("GET k a\r\n")
 	c.want("+leader GET k a\r\n")
+	// In one packet, and with an engine that knows no names.
+	c.send("client setname " + tile38.LocalName + "\r\nFLUSHDB\r\n")
+	c.want("+here client setname " + tile38.LocalName + "\r\n+here FLUSHDB\r\n")
+}
+
+// TestRouteLocalNameRefused: an engine that knows no names does not matter.
+func TestRouteLocalNameRefused(t *testing.T) {
+	e := newScript(t)
+	leader := newEcho(t, "leader")
+	f := start(t, Options{Engine: e.addr, Route: func() Route { return Route{Following: true, Leader: leader.addr} }}, proxy.Options{})
+	c := dial(t, f.addr)
+	c.send("CLIENT SETNAME " + tile38.LocalName + "\r\n")
+	l := e.next()
+	l.want("CLIENT SETNAME " + tile38.LocalName + "\r\n")
+	l.send("-ERR unknown command\r\n")
+	c.want("-ERR unknown command\r\n")
+	c.send("FLUSHDB\r\n")
+	l.want("FLUSHDB\r\n")
+	l.send("+OK\r\n")
+	c.want("+OK\r\n")
 }
 
 // A read waits for what its connection has written through the leader.

@@ -253,7 +253,11 @@ func (s *session) note(raw []byte, at time.Duration) {
 	cmd := s.req.cmd
 	e := entry{cmd: cmd, at: at, n: 1, live: s.req.live}
 	if cmd.keeps {
-		e.keep = keep(cmd, raw)
+		if e.keep = keep(cmd, raw); e.keep != nil && e.keep.slot == slotName {
+			// Whatever the engine thinks of names: what follows may be a FLUSHDB that is
+			// meant for this engine alone.
+			s.here.Store(e.keep.here)
+		}
 	}
 	if last := len(s.batch) - 1; last >= 0 && e.keep == nil {
 		if p := &s.batch[last]; p.cmd == cmd && p.live == e.live && p.keep == nil {

@@ -47,9 +47,6 @@ func (s *session) remember(l *link, k *kept) {
 	if k.slot == slotOutput {
 		s.json = k.json
 	}
-	if k.slot == slotName {
-		s.here.Store(k.here)
-	}
 	s.state[k.slot] = k.raw
 	s.rev++
 	l.rev = s.rev // the other link, if there is one, must be told

@@ -160,7 +160,7 @@ const maxUnsure = 4
 // open asks for the stream from pos on. confirm: the file must not have changed
 // since it was looked at; from then on that would end the stream.
 func (b *Bridge) open(ctx context.Context, c *tile38.Conn, pos int64, confirm bool) (*tile38.Stream, error) {
-	if err := c.Announce(b.port(), ""); err != nil {
+	if err := b.announce(c); err != nil {
 		return nil, err
 	}
 	stream, err := c.Follow(pos)
@@ -187,14 +187,17 @@ func (b *Bridge) open(ctx context.Context, c *tile38.Conn, pos int64, confirm bo
 	return stream, err
 }
 
-// port is the one that the leader shows of its follower.
-func (b *Bridge) port() int {
-	_, text, _ := net.SplitHostPort(b.opt.Engine) // Validate has seen it
+// announce tells the leader where others reach the follower.
+func (b *Bridge) announce(c *tile38.Conn) error {
+	host, text, err := net.SplitHostPort(b.opt.Announce)
+	if err != nil {
+		return err // Validate has seen it
+	}
 	port, err := strconv.Atoi(text)
 	if err != nil {
-		return 0
+		return fmt.Errorf("announce %s: %w", b.opt.Announce, err)
 	}
-	return port
+	return c.Announce(port, host)
 }
 
 // answered tells that the stream begins where the tail ends.

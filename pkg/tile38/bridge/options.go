@@ -26,6 +26,9 @@ type Options struct {
 	Engine string
 	// EngineAuth is its password. Empty: none.
 	EngineAuth string
+	// Announce is where others reach the follower, host:port: that is what the leader
+	// shows of it. Default: Engine.
+	Announce string
 	// Dir holds its append-only file. Required.
 	Dir string
 	// Listener is where it connects to. Run closes it. Required.
@@ -106,7 +109,7 @@ func (o *Options) EnsureDefaults() {
 		s   *string
 		def string
 	}{
-		{&o.StateFile, filepath.Join(o.Dir, "evenkeel-bridge.json")}, {&o.HeartbeatKey, tile38.DefaultHeartbeatKey},
+		{&o.Announce, o.Engine}, {&o.StateFile, filepath.Join(o.Dir, "evenkeel-bridge.json")}, {&o.HeartbeatKey, tile38.DefaultHeartbeatKey},
 		{&o.Channel, "evenkeel:applied"},
 	} {
 		if *d.s == "" {
@@ -150,7 +153,7 @@ func (o *Options) Validate() error {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("bridge: "+format, args...))
 	}
-	for name, addr := range map[string]string{"leader": o.Leader, "engine": o.Engine} {
+	for name, addr := range map[string]string{"leader": o.Leader, "engine": o.Engine, "announce": o.Announce} {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			fault("%s %q: want host:port: %w", name, addr, err)
 		}

@@ -20,9 +20,16 @@ type Options struct {
 	Auth string // password; empty: none
 	// Follow is whom it is to follow, host:port; empty: it leads.
 	Follow string
+	// Announce is where others reach it, host:port, which is what its leader shows;
+	// it is kept in its configuration when it follows. Empty: left as it is.
+	Announce string
 	// LeaderAuth is the password that it says to its leader; it is set when it
 	// follows and another one is configured.
 	LeaderAuth string
+	// Patience is how long a server that has had its role may be out of it before it
+	// is told again: the leader's sidecar lets a follower that it heals follow nobody
+	// for a moment. Default 15 s.
+	Patience time.Duration
 	// Interval is the time between two questions. Default 1 s.
 	Interval time.Duration
 	// Timeout is for connecting and for each answer. Default 5 s.
@@ -56,6 +63,8 @@ type Local struct {
 	state   State
 	changed chan struct{} // closed and replaced with each answer
 	told    string        // the last error that was logged
+
+	inRole time.Time // Run's alone: when it last had its role
 }
 
 // New returns one that has not asked yet.
@@ -63,13 +72,16 @@ func New(opt Options) (*Local, error) {
 	if opt.Interval == 0 {
 		opt.Interval = time.Second
 	}
+	if opt.Patience == 0 {
+		opt.Patience = 15 * time.Second
+	}
 	if opt.Timeout == 0 {
 		opt.Timeout = 5 * time.Second
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
-	for _, addr := range []string{opt.Addr, opt.Follow} {
+	for _, addr := range []string{opt.Addr, opt.Follow, opt.Announce} {
 		if _, _, err := net.SplitHostPort(addr); err != nil && (addr != "" || opt.Addr == "") {
 			return nil, fmt.Errorf("local Tile38: address %q: want host:port: %w", addr, err)
 		}
@@ -166,7 +178,9 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 	if err != nil {
 		return err
 	}
-	if !st.InRole {
+	if st.InRole {
+		l.inRole = time.Now()
+	} else if time.Since(l.inRole) > l.opt.Patience {
 		if err := l.mend(*c, st); err != nil {
 			// It answers, so it is up; what it refuses is tried again.
 			l.tell(fmt.Errorf("the Tile38 at %s does not take its role: %w", l.opt.Addr, err))
@@ -235,19 +249,42 @@ func (l *Local) mend(c *tile38.Conn, st State) error {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(l.opt.Follow) // New has checked it
-	if l.opt.LeaderAuth != "" {
-		v, err := c.Do("config", "get", "leaderauth")
-		if err != nil {
-			return err
-		}
-		if v.Map()["leaderauth"].String() != l.opt.LeaderAuth {
-			if _, err := c.Do("config", "set", "leaderauth", l.opt.LeaderAuth); err != nil {
-				return err
-			}
-		}
+	if err := l.configure(c); err != nil {
+		return err
 	}
 	l.opt.Logger.Info("the Tile38 is told whom to follow", "engine", l.opt.Addr, "leader", l.opt.Follow, "followed", st.Server.Following)
 	_, err := c.Do("follow", host, port)
+	return err
+}
+
+// configure sets what the server says to its leader, and writes it down: it would
+// be forgotten with the next restart.
+func (l *Local) configure(c *tile38.Conn) error {
+	want := map[string]string{}
+	if l.opt.LeaderAuth != "" {
+		want["leaderauth"] = l.opt.LeaderAuth
+	}
+	if l.opt.Announce != "" {
+		want["replica_announce_ip"], want["replica_announce_port"], _ = net.SplitHostPort(l.opt.Announce)
+	}
+	changed := false
+	for name, value := range want {
+		v, err := c.Do("config", "get", name)
+		if err != nil {
+			return err
+		}
+		if v.Map()[name].String() == value {
+			continue
+		}
+		if _, err := c.Do("config", "set", name, value); err != nil {
+			return err
+		}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	_, err := c.Do("config", "rewrite")
 	return err
 }
 

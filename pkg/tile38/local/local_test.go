@@ -19,6 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func watch(t *testing.T, opt Options) *Local {
 	t.Helper()
 	opt.Interval, opt.Logger = 10*time.Millisecond, slog.New(slog.DiscardHandler)
+	if opt.Patience == 0 {
+		opt.Patience = time.Millisecond
+	}
 	l, err := New(opt)
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +117,22 @@ func TestRole(t *testing.T) {
 	other.Do("CONFIG SET leaderauth secret", "FOLLOW "+strings.Replace(lead.Addr, ":", " ", 1))
 	m := watch(t, Options{Addr: other.Addr})
 	until(t, m, "leads", func(st State) bool { return st.Up && st.InRole && st.Server.Following == "" })
+}
+
+// TestPatience: who follows nobody for a moment is left alone.
+func TestPatience(t *testing.T) {
+	lead, follow := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
+	l := watch(t, Options{Addr: follow.Addr, Follow: lead.Addr, Patience: time.Hour})
+	until(t, l, "follows at once", func(st State) bool { return st.InRole })
+	follow.Do("FOLLOW no one")
+	for range 5 {
+		if st, err := l.Next(t.Context()); err != nil || st.InRole {
+			t.Errorf("%+v, %v", st, err)
+		}
+	}
+	if ok, why := l.Ready(); ok || !strings.Contains(why[0], "does not follow") {
+		t.Errorf("ready %v, %q", ok, why)
+	}
 }
 
 // TestFirstSync: a server that only says that it catches up is up, and not ready.
