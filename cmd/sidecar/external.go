@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,7 +26,7 @@ type external struct {
 	*shell
 
 	pod       string // what others call this one
-	announce  string // where others reach it
+	announce  string // where others reach it; without a host if they know better
 	local     *local.Local
 	role      role
 	target    *shrink.Target // the log of the Tile38
@@ -67,32 +66,10 @@ func (x *external) load(context.Context, io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the name of this machine: %w", err)
 	}
-	x.announce, err = x.reachable()
-	x.pod = host + "/" + x.announce
+	_, port, err := net.SplitHostPort(reach(x.listeners.client))
+	x.announce = cmp.Or(x.cfg.tile38.announce, ":"+port)
+	x.pod = host + ":" + port
 	return err
-}
-
-// reachable is where other pods reach this one: the address that the way to the
-// leader begins with, and the port of clients. No packet is sent to find out.
-func (x *external) reachable() (string, error) {
-	client := reach(x.listeners.client)
-	if x.cfg.tile38.announce != "" || x.cfg.follow == "" {
-		return cmp.Or(x.cfg.tile38.announce, client), nil
-	}
-	_, port, err := net.SplitHostPort(client)
-	if err != nil {
-		return "", err
-	}
-	c, err := net.Dial("udp", x.cfg.follow)
-	if err != nil {
-		x.logger.Warn("the leader's address is not known yet; it shows this pod as "+client+" (see --announce)", "err", err)
-		return client, nil
-	}
-	host, _, err := net.SplitHostPort(c.LocalAddr().String())
-	if err := errors.Join(err, c.Close()); err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(host, port), nil
 }
 
 // engine says how the Tile38 is reached.

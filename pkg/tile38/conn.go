@@ -200,6 +200,16 @@ func (c *Conn) Equal(pos int64, b []byte) (bool, error) {
 	return v.String() == hex.EncodeToString(sum[:]), nil
 }
 
+// LocalHost is this side's address of the connection: where the server can reach us,
+// if no proxy is between.
+func (c *Conn) LocalHost() string {
+	host, _, err := net.SplitHostPort(c.conn.LocalAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
 // Announce tells the leader where clients reach this server. ip "" leaves it to
 // the connection's address.
 func (c *Conn) Announce(port int, ip string) error {

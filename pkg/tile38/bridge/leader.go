@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,7 +198,7 @@ func (b *Bridge) announce(c *tile38.Conn) error {
 	if err != nil {
 		return fmt.Errorf("announce %s: %w", b.opt.Announce, err)
 	}
-	return c.Announce(port, host)
+	return c.Announce(port, cmp.Or(host, c.LocalHost()))
 }
 
 // answered tells that the stream begins where the tail ends.

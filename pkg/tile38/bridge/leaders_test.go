@@ -153,3 +153,18 @@ func testAuth(_ *testing.T, p *pair) {
 	p.until("the follower to be level", func() bool { ok, _ := p.Bridge.Ready(0); return ok })
 	p.Leader.Do("AUTH secret", "CONFIG SET requirepass ")
 }
+
+// TestAnnounce: the leader shows where others reach the follower.
+func TestAnnounce(t *testing.T) { each(t, testAnnounce) }
+
+func testAnnounce(t *testing.T, p *pair) {
+	p.opt.Announce = ":7777" // the host is that of the connection
+	p.Leader.Fill("k", 0, 10)
+	p.start()
+	p.follow()
+	p.until("the follower to be level", func() bool { ok, _ := p.Bridge.Ready(0); return ok })
+	info, err := p.Leader.Try("INFO", "replication")
+	if err != nil || !strings.Contains(info, "ip=127.0.0.1,port=7777") {
+		t.Errorf("%v: %s", err, info)
+	}
+}

@@ -27,7 +27,8 @@ type Options struct {
 	// EngineAuth is its password. Empty: none.
 	EngineAuth string
 	// Announce is where others reach the follower, host:port: that is what the leader
-	// shows of it. Default: Engine.
+	// shows of it. Without a host it is that of the connection to the leader. Default:
+	// Engine.
 	Announce string
 	// Dir holds its append-only file. Required.
 	Dir string

@@ -21,7 +21,8 @@ type Options struct {
 	// Follow is whom it is to follow, host:port; empty: it leads.
 	Follow string
 	// Announce is where others reach it, host:port, which is what its leader shows;
-	// it is kept in its configuration when it follows. Empty: left as it is.
+	// it is kept in its configuration when it follows. Without a host it is the address
+	// that the way to the leader begins with. Empty: left as it is.
 	Announce string
 	// LeaderAuth is the password that it says to its leader; it is set when it
 	// follows and another one is configured.
@@ -178,9 +179,7 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 	if err != nil {
 		return err
 	}
-	if st.InRole {
-		l.inRole = time.Now()
-	} else if time.Since(l.inRole) > l.opt.Patience {
+	if !st.InRole && time.Since(l.inRole) > l.opt.Patience {
 		if err := l.mend(*c, st); err != nil {
 			// It answers, so it is up; what it refuses is tried again.
 			l.tell(fmt.Errorf("the Tile38 at %s does not take its role: %w", l.opt.Addr, err))
@@ -189,6 +188,9 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 		} else if !catchingUp(err) {
 			return err
 		}
+	}
+	if st.InRole {
+		l.inRole = time.Now()
 	}
 	l.up(st)
 	return nil
@@ -265,7 +267,14 @@ func (l *Local) configure(c *tile38.Conn) error {
 		want["leaderauth"] = l.opt.LeaderAuth
 	}
 	if l.opt.Announce != "" {
-		want["replica_announce_ip"], want["replica_announce_port"], _ = net.SplitHostPort(l.opt.Announce)
+		host, port, _ := net.SplitHostPort(l.opt.Announce) // New has checked it
+		if host == "" {
+			var err error
+			if host, err = hostTowards(l.opt.Follow); err != nil {
+				return err
+			}
+		}
+		want["replica_announce_ip"], want["replica_announce_port"] = host, port
 	}
 	changed := false
 	for name, value := range want {
@@ -286,6 +295,16 @@ func (l *Local) configure(c *tile38.Conn) error {
 	}
 	_, err := c.Do("config", "rewrite")
 	return err
+}
+
+// hostTowards is the address that packets to addr leave with. None is sent.
+func hostTowards(addr string) (string, error) {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		return "", err
+	}
+	host, _, err := net.SplitHostPort(c.LocalAddr().String())
+	return host, errors.Join(err, c.Close())
 }
 
 func (l *Local) up(st State) {

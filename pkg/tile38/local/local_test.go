@@ -105,8 +105,13 @@ func TestRealState(t *testing.T) {
 func TestRole(t *testing.T) {
 	lead, follow := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
 	lead.Do("CONFIG SET requirepass secret")
-	l := watch(t, Options{Addr: follow.Addr, Follow: lead.Addr, LeaderAuth: "secret"})
+	l := watch(t, Options{Addr: follow.Addr, Follow: lead.Addr, LeaderAuth: "secret", Announce: ":7777"})
 	until(t, l, "follows", func(st State) bool { return st.InRole })
+	for name, want := range map[string]string{"replica_announce_ip": "127.0.0.1", "replica_announce_port": "7777", "leaderauth": "secret"} {
+		if got := follow.Args("CONFIG", "GET", name); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %s", name, got, want)
+		}
+	}
 	if ok, why := l.Ready(); !ok {
 		t.Errorf("not ready: %q", why)
 	}
