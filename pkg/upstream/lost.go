@@ -32,11 +32,15 @@ func (l *link) ended(err error) {
 	if expected {
 		return
 	}
-	s.b.count.lost.Add(1)
 	local := l.t == s.b.engine
 	// An engine that is there has ended the connection on purpose, as it does on QUIT, CLIENT
-	// KILL or bytes that it does not understand. So would it have without us.
-	if s.opaque.Load() || mid || quit || local && l.t.lives(s.ctx) {
+	// KILL, behind an HTTP answer or bytes that it does not understand. So would it have
+	// without us.
+	purpose := !mid && (s.opaque.Load() || quit || local && l.t.lives(s.ctx))
+	if !purpose {
+		s.b.count.lost.Add(1)
+	}
+	if purpose || mid {
 		s.finish(proxy.ClosedByEngine, nil)
 		return
 	}

@@ -260,6 +260,9 @@ func TestEngineRestarts(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	f.eventually("lost", func() bool { return f.Stats().Closed[proxy.ClosedEngineLost] == 1 && f.b.Stats().LostCommands == 2 })
+	if n := f.b.Stats().Lost; n != 2 {
+		t.Errorf("%d connections were lost, want 2", n)
+	}
 }
 
 // An engine that is there and ends a connection means it.
@@ -279,6 +282,9 @@ func TestEngineCloses(t *testing.T) {
 		}
 	}
 	f.eventually("ended", func() bool { return f.Stats().Closed[proxy.ClosedByEngine] == 4 })
+	if n := f.b.Stats().Lost; n != 0 {
+		t.Errorf("%d connections were lost", n)
+	}
 }
 
 // A shutdown lets all be answered that has been received.

@@ -8,7 +8,7 @@ type Stats struct {
 	Dials          int64 `json:"dialled"`          // connections to engines that were made
 	DialFailures   int64 `json:"dial_failures"`    // attempts that failed
 	Refused        int64 `json:"commands_refused"` // commands answered with an error because no engine could be reached
-	Lost           int64 `json:"connections_lost"` // connections that an engine ended or the network broke
+	Lost           int64 `json:"connections_lost"` // connections that the network broke, or an engine ended without a reason
 	LostCommands   int64 `json:"commands_lost"`    // commands that were under way on those whose engine was gone
 	Kept           int64 `json:"clients_kept"`     // connections of clients that outlived the loss of their engine
 	Opaque         int64 `json:"opaque"`           // connections whose bytes just pass, whatever the reason
