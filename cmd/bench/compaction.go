@@ -116,16 +116,7 @@ func (b *bench) around(ctx context.Context, who, follower *server, expected time
 		return at, err
 	}
 	var read [3]int64
-	before := func() (err error) {
-		at.before = time.Now()
-		if read[0], err = follower.received(); err == nil {
-			err = sleep(ctx, max(b.o.phase, expected))
-		}
-		if err == nil {
-			read[1], err = follower.received()
-		}
-		return err
-	}
+	half := func() error { return sleep(ctx, max(b.o.phase, expected)/2) }
 	during := func() error {
 		at.compaction = time.Now()
 		if err := compact(ctx, who); err != nil {
@@ -134,9 +125,24 @@ func (b *bench) around(ctx context.Context, who, follower *server, expected time
 		at.compacted = time.Now()
 		return sleep(ctx, b.o.phase/3)
 	}
-	if at.memory, err = watch(who, before, during); err != nil {
+	at.before = time.Now()
+	if read[0], err = follower.received(); err != nil {
 		return at, err
 	}
+	first, err := peak(who, half)
+	if err != nil {
+		return at, err
+	}
+	if at.memory, err = watch(who, half, func() (err error) {
+		if read[1], err = follower.received(); err != nil {
+			return err
+		}
+		return during()
+	}); err != nil {
+		return at, err
+	}
+	at.memory.swing = max(first, at.memory.before) - min(first, at.memory.before)
+	at.memory.before = max(first, at.memory.before)
 	if read[2], err = follower.received(); err != nil {
 		return at, err
 	}

@@ -10,8 +10,10 @@ import (
 // sampleEvery is the time between two looks at a server's memory.
 const sampleEvery = 10 * time.Millisecond
 
-// highest is the highest resident memory, in bytes, of two times.
-type highest struct{ before, during int64 }
+// highest is the highest resident memory, in bytes, of two times. swing is by how
+// much those of the two halves of the time before differ: that much, and more, two
+// times differ without a reason.
+type highest struct{ before, during, swing int64 }
 
 // watch looks at a server's memory again and again while before and then during
 // run.
@@ -64,6 +66,9 @@ func (b *bench) reportMemory(s, who *server, name string, m highest, objects flo
 	overwritten := objects * float64(max(m.before-who.empty, 0)) / float64(b.o.points)
 	add("before", "MB", "", float64(m.before)/1e6)
 	add("highest during", "MB", "", float64(m.during)/1e6)
+	if m.swing > 0 {
+		add("difference of the halves of before", "% of before", "", 100*float64(m.swing)/float64(m.before))
+	}
 	if objects > 0 {
 		add("overwritten meanwhile (estimate)", "MB", "", overwritten/1e6)
 	}
