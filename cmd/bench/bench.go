@@ -86,10 +86,11 @@ func (b *bench) fill(ctx context.Context, s *server) error {
 		return err
 	}
 	s.empty = empty
-	took, err := fill(ctx, s.addr, b.o, b.say.part)
-	if err != nil {
+	began := time.Now()
+	if err := load.Fill(ctx, s.target(), b.o.filling(), b.say.part); err != nil {
 		return err
 	}
+	took := time.Since(began)
 	if !s.holds(ctx, b.o.points) {
 		return fmt.Errorf("it does not hold %d objects after loading", b.o.points)
 	}
@@ -130,7 +131,7 @@ func (b *bench) restart(ctx context.Context, s *server) error {
 }
 
 func (b *bench) throughput(ctx context.Context, s *server, what load.Op, inFlight int) error {
-	rate, err := throughput(ctx, s.addr, b.o, what, inFlight)
+	rate, err := b.o.closed(what, inFlight).Run(ctx, s.target())
 	if err != nil {
 		return err
 	}

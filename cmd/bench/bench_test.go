@@ -3,86 +3,16 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/tidwall/redcon"
 	"go.uber.org/goleak"
-
-	"evenkeel/internal/load"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve answers every command until the test ends; the nth (from 1) first waits
-// for stall(n).
-func serve(t *testing.T, commands *atomic.Int64, stall func(n int64)) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := redcon.NewServer("", func(c redcon.Conn, cmd redcon.Command) {
-		n := commands.Add(1)
-		if stall != nil {
-			stall(n)
-		}
-		switch string(cmd.Args[0]) {
-		case "FAIL":
-			c.WriteError("ERR no")
-		case "GET":
-			c.WriteArray(2)
-			c.WriteBulkString("a")
-			c.WriteNull()
-		default:
-			c.WriteString("OK")
-		}
-	}, nil, nil)
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	t.Cleanup(func() {
-		if err := srv.Close(); err != nil {
-			t.Error(err)
-		}
-		<-done
-	})
-	return ln.Addr().String()
-}
-
 var small = options{points: 1000, rounds: 2, conns: 3, pipeline: 7, duration: 20 * time.Millisecond, phase: time.Second, rate: 2000}
-
-func TestLoadWritesEveryObjectEveryRound(t *testing.T) {
-	var commands atomic.Int64
-	var last atomic.Int64
-	addr := serve(t, &commands, nil)
-	took, err := fill(t.Context(), addr, small, func(done, of int) {
-		if of == 2000 {
-			last.Store(max(last.Load(), int64(done)))
-		}
-	})
-	if err != nil || took <= 0 || commands.Load() != 2000 {
-		t.Errorf("%d commands in %v, %v; want 2000", commands.Load(), took, err)
-	}
-	if last.Load() == 0 {
-		t.Error("no progress was told")
-	}
-}
-
-func TestThroughput(t *testing.T) {
-	var commands atomic.Int64
-	addr := serve(t, &commands, nil)
-	rate, err := throughput(t.Context(), addr, small, load.Get(collectionName), 5)
-	if err != nil || rate <= 0 || commands.Load()%5 != 0 {
-		t.Errorf("%v requests/s, %d commands, %v", rate, commands.Load(), err)
-	}
-	bad := load.Op{Name: "FAIL", Request: func(b []byte, _, _ int) []byte { return load.AppendCommand(b, "FAIL") }}
-	if _, err := throughput(t.Context(), addr, small, bad, 1); !errors.As(err, new(load.ReplyError)) {
-		t.Errorf("error replies: %v", err)
-	}
-}
 
 func TestReport(t *testing.T) {
 	r := newReport(small)

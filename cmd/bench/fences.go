@@ -125,7 +125,7 @@ func (b *bench) sendAll(ctx context.Context, s *server, n int, bound time.Durati
 func (b *bench) move(ctx context.Context, s *server, name string) error {
 	o := b.o
 	o.points = o.fencePoints()
-	rate, err := throughput(ctx, s.addr, o, opMove, o.pipeline)
+	rate, err := o.closed(opMove, o.pipeline).Run(ctx, s.target())
 	if err == nil {
 		b.report.add(row{Name: name, Unit: "requests/s", MoreIsBetter: true}, s, rate)
 	}

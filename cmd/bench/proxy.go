@@ -154,7 +154,7 @@ func measureProxy(ctx context.Context, o options, say *progress, w io.Writer) (e
 	}
 	once := o
 	once.rounds = 1
-	if _, err := fill(ctx, engine.addr, once, func(int, int) {}); err != nil {
+	if err := load.Fill(ctx, load.Server{Addr: engine.addr}, once.filling(), func(int, int) {}); err != nil {
 		return err
 	}
 	all, err := fronts(ctx, o, engine.addr)

@@ -53,7 +53,7 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 			cpu := &proxyRow{name: row.name + ": CPU of the proxy", unit: "µs per request", values: map[string][]float64{}, failed: row.failed}
 			if err := r.rounds(ctx, row, func(f *front) (float64, error) {
 				before := f.cpu()
-				v, err := throughput(ctx, f.addr, o, what, inFlight)
+				v, err := o.closed(what, inFlight).Run(ctx, load.Server{Addr: f.addr})
 				if f.proc != nil && v > 0 {
 					cpu.values[f.name] = append(cpu.values[f.name], (f.cpu()-before).Seconds()*1e6/(v*o.duration.Seconds()))
 				}

@@ -193,3 +193,36 @@ func TestAway(t *testing.T) {
 		t.Errorf("of nothing %v, part %v", got, part)
 	}
 }
+
+func TestFillWritesEveryObjectEveryRound(t *testing.T) {
+	var commands atomic.Int64
+	var last atomic.Int64
+	addr := serve(t, &commands, nil)
+	err := Fill(t.Context(), Server{Addr: addr}, Filling{Key: "fleet", Points: 1000, Rounds: 2, Conns: 3, Pipeline: 7}, func(done, of int) {
+		if of == 2000 {
+			last.Store(max(last.Load(), int64(done)))
+		}
+	})
+	if err != nil || commands.Load() != 2000 {
+		t.Errorf("%d commands, %v; want 2000", commands.Load(), err)
+	}
+	if last.Load() == 0 {
+		t.Error("no progress was told")
+	}
+}
+
+func TestThroughput(t *testing.T) {
+	var commands atomic.Int64
+	addr := serve(t, &commands, nil)
+	closed := func(op Op, inFlight int) Closed {
+		return Closed{Op: op, Points: 1000, Conns: 3, InFlight: inFlight, Duration: 20 * time.Millisecond}
+	}
+	rate, err := closed(Get("fleet"), 5).Run(t.Context(), Server{Addr: addr})
+	if err != nil || rate <= 0 || commands.Load()%5 != 0 {
+		t.Errorf("%v requests/s, %d commands, %v", rate, commands.Load(), err)
+	}
+	bad := Op{Name: "FAIL", Request: func(b []byte, _, _ int) []byte { return AppendCommand(b, "FAIL") }}
+	if _, err := closed(bad, 1).Run(t.Context(), Server{Addr: addr}); !errors.As(err, new(ReplyError)) {
+		t.Errorf("error replies: %v", err)
+	}
+}

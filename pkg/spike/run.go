@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"evenkeel/internal/load"
@@ -100,26 +99,9 @@ func (s *spike) watchers() []*watcher {
 
 // fill writes the collection.
 func (s *spike) fill(ctx context.Context) error {
-	total := s.o.Points * s.o.Rounds
-	var done atomic.Int64
-	for round := range s.o.Rounds {
-		err := load.InParallel(ctx, s.o.Leader, fillConns, func(c *load.Conn, worker int) error {
-			from, to := s.o.Points*worker/fillConns, s.o.Points*(worker+1)/fillConns
-			var buf []byte
-			for n := from; n < to; n += fillPipeline {
-				end := min(n+fillPipeline, to)
-				var err error
-				buf, err = c.Exchange(buf, n, end, func(b []byte, n int) []byte { return load.Put(b, s.o.Key, round, n) })
-				if err != nil {
-					return err
-				}
-				s.o.Progress("writing points", done.Add(int64(end-n)), int64(total))
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("write points to %s: %w", s.o.Leader.Addr, err)
-		}
+	f := load.Filling{Key: s.o.Key, Points: s.o.Points, Rounds: s.o.Rounds, Conns: fillConns, Pipeline: fillPipeline}
+	if err := load.Fill(ctx, s.o.Leader, f, func(done, of int) { s.o.Progress("writing points", int64(done), int64(of)) }); err != nil {
+		return fmt.Errorf("write points to %s: %w", s.o.Leader.Addr, err)
 	}
 	return nil
 }
