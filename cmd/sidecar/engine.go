@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -164,15 +162,10 @@ func (t *tile38Config) passwords() (faults []error) {
 		{&t.password, "--engine-password-file", t.passwordFile, "EVENKEEL_PASSWORD"},
 		{&t.leader, "--leader-password-file", t.leaderPassFile, "EVENKEEL_LEADER_PASSWORD"},
 	} {
-		if *p.to = os.Getenv(p.env); p.file == "" {
-			continue
-		}
-		b, err := os.ReadFile(p.file)
-		if err != nil {
+		var err error
+		if *p.to, err = secret(p.file, p.env); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", p.flag, err))
-			continue
 		}
-		*p.to = strings.TrimRight(string(b), "\r\n")
 	}
 	if t.leader == "" {
 		t.leader = t.password

@@ -68,12 +68,7 @@ func newLeads(x *external) (*leads, error) {
 // bridged says whether a follower follows its own sidecar: then it follows its own
 // machine, at an address that is none of ours.
 func (l *leads) bridged(_, following string) bool {
-	host, _, err := net.SplitHostPort(following)
-	ip := net.ParseIP(host)
-	if err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return false
-	}
-	return following != l.x.cfg.tile38.addr && following != reach(l.x.listeners.client)
+	return shrink.Loopback(following) && following != l.x.cfg.tile38.addr && following != reach(l.x.listeners.client)
 }
 
 func (l *leads) follow() string             { return "" }
@@ -138,6 +133,12 @@ func (l *leads) report(r *externalReport) {
 	r.Healing = l.coord.Last()
 }
 
+// behindLeader is the route of a pod that follows, however it does.
+func (x *external) behindLeader() upstream.Route {
+	fit, _ := x.ready()
+	return upstream.Route{Following: true, Leader: x.cfg.follow, Fit: fit}
+}
+
 // carried is the role of a Tile38 that follows this sidecar, which follows the
 // leader.
 type carried struct {
@@ -179,10 +180,7 @@ func (c *carried) parts(ctx context.Context) {
 }
 
 func (c *carried) route(o *upstream.Options) {
-	o.Route = func() upstream.Route {
-		fit, _ := c.x.ready()
-		return upstream.Route{Following: true, Leader: c.x.cfg.follow, Fit: fit}
-	}
+	o.Route = c.x.behindLeader
 	o.WaitFor = c.bridge.WaitFor
 }
 
@@ -256,12 +254,7 @@ func (p *plain) ready() (bool, []string) {
 	return shrink.Ready(p.judged)
 }
 
-func (p *plain) route(o *upstream.Options) {
-	o.Route = func() upstream.Route {
-		fit, _ := p.x.ready()
-		return upstream.Route{Following: true, Leader: p.x.cfg.follow, Fit: fit}
-	}
-}
+func (p *plain) route(o *upstream.Options) { o.Route = p.x.behindLeader }
 
 func (p *plain) report(r *externalReport) {
 	p.mu.Lock()

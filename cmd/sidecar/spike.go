@@ -65,7 +65,7 @@ func (s *spiking) run(ctx context.Context, out, errOut io.Writer) error {
 	for _, a := range []struct {
 		flag   string
 		server *load.Server
-		secret string
+		env    string
 	}{{"--leader", &s.o.Leader, "EVENKEEL_PASSWORD"}, {"--follower", &s.o.Follower, "EVENKEEL_FOLLOWER_PASSWORD"}} {
 		if a.server.Addr == "" && a.flag != "--leader" {
 			continue
@@ -73,8 +73,9 @@ func (s *spiking) run(ctx context.Context, out, errOut io.Writer) error {
 		if _, _, err := splitHostPort(a.server.Addr); err != nil {
 			return fmt.Errorf("%s %q: want HOST:PORT: %w", a.flag, a.server.Addr, err)
 		}
-		if a.server.Auth = os.Getenv(a.secret); a.server.Auth == "" {
-			a.server.Auth = os.Getenv("EVENKEEL_PASSWORD")
+		var err error
+		if a.server.Auth, err = secret("", a.env, "EVENKEEL_PASSWORD"); err != nil {
+			return err
 		}
 	}
 	if err := s.o.Validate(); err != nil {

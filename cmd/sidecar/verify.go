@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -126,16 +124,9 @@ func (v *verification) validate() error {
 
 // source reaches one of the servers.
 func (v *verification) source(addr, authFile, env string) (*verify.LiveSource, error) {
-	auth := os.Getenv(env)
-	if auth == "" {
-		auth = os.Getenv("EVENKEEL_PASSWORD")
-	}
-	if authFile != "" {
-		b, err := os.ReadFile(authFile) //nolint:gosec // the user names it
-		if err != nil {
-			return nil, err
-		}
-		auth = strings.TrimRight(string(b), "\r\n")
+	auth, err := secret(authFile, env, "EVENKEEL_PASSWORD")
+	if err != nil {
+		return nil, err
 	}
 	return verify.Live(verify.LiveOptions{
 		Options: tile38.Options{Addr: addr, Auth: auth, Timeout: v.timeout},

@@ -23,6 +23,7 @@ import (
 	"evenkeel/pkg/engine/dump"
 	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/resp"
+	"evenkeel/pkg/tile38"
 )
 
 // Leader is a Tile38 leader on 127.0.0.1.
@@ -130,13 +131,7 @@ func (l *Leader) exec(args []string, log bool) error {
 }
 
 // Command is a command as it is on the wire.
-func Command(args ...string) []byte {
-	b := redcon.AppendArray(nil, len(args))
-	for _, a := range args {
-		b = redcon.AppendBulkString(b, a)
-	}
-	return b
-}
+func Command(args ...string) []byte { return tile38.AppendCommand(nil, args...) }
 
 // wake lets the streams look at the file. mu is held.
 func (l *Leader) wake() {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"strconv"
 	"time"
-
-	"github.com/tidwall/redcon"
 )
 
 // ErrTooLarge says that an answer is larger than it may be. The connection has
@@ -39,10 +37,7 @@ type Answer struct {
 func (c *Conn) Send(commands ...[]string) error {
 	var b []byte
 	for _, args := range commands {
-		b = redcon.AppendArray(b, len(args))
-		for _, a := range args {
-			b = redcon.AppendBulkString(b, a)
-		}
+		b = AppendCommand(b, args...)
 	}
 	if err := c.conn.SetDeadline(time.Now().Add(c.timeout)); err != nil {
 		return err

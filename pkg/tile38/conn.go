@@ -101,14 +101,20 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// AppendCommand appends a command as it is on the wire, and in the file.
+func AppendCommand(b []byte, args ...string) []byte {
+	b = redcon.AppendArray(b, len(args))
+	for _, a := range args {
+		b = redcon.AppendBulkString(b, a)
+	}
+	return b
+}
+
 // Do sends a command and returns its answer. An answer that is an error comes as
 // an AnswerError.
 func (c *Conn) Do(args ...string) (redcon.RESP, error) {
 	none := redcon.RESP{}
-	b := redcon.AppendArray(nil, len(args))
-	for _, a := range args {
-		b = redcon.AppendBulkString(b, a)
-	}
+	b := AppendCommand(nil, args...)
 	if err := c.conn.SetDeadline(time.Now().Add(c.timeout)); err != nil {
 		return none, err
 	}

@@ -188,7 +188,7 @@ func (b *Bridge) stream(run context.Context, conn net.Conn, r io.Reader) error {
 func (b *Bridge) feed(ctx context.Context, conn net.Conn) error {
 	// A command that changes nothing: until there is one, a follower that had little
 	// of its own does not take itself for caught up, and answers no question.
-	hello := append(redcon.AppendString(nil, "OK"), encode("DEL", b.opt.HeartbeatKey, "-")...)
+	hello := tile38.AppendCommand(redcon.AppendString(nil, "OK"), "DEL", b.opt.HeartbeatKey, "-")
 	if err := b.write(conn, hello); err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (b *Bridge) feed(ctx context.Context, conn net.Conn) error {
 		case err != nil:
 			return err
 		case len(piece) == 0:
-			err = b.write(conn, encode("PUBLISH", b.opt.Channel, b.mark(c.gen, end)))
+			err = b.write(conn, tile38.AppendCommand(nil, "PUBLISH", b.opt.Channel, b.mark(c.gen, end)))
 		default:
 			err = b.write(conn, piece)
 			buf = piece
@@ -324,15 +324,6 @@ func (b *Bridge) write(conn net.Conn, p []byte) error {
 		p = p[n:]
 	}
 	return nil
-}
-
-// encode is a command as it is on the wire.
-func encode(args ...string) []byte {
-	b := redcon.AppendArray(nil, len(args))
-	for _, a := range args {
-		b = redcon.AppendBulkString(b, a)
-	}
-	return b
 }
 
 // askEngine asks the follower itself.

@@ -20,17 +20,17 @@ func history(r *rand.Rand, n int, beats *tile38.Heartbeat) [][]byte {
 	for i := range n {
 		switch k := r.IntN(20); {
 		case k == 0 && beats != nil:
-			cmds = append(cmds, encode(beats.Command(time.Now())...))
+			cmds = append(cmds, tile38.AppendCommand(nil, beats.Command(time.Now())...))
 		case k == 1:
-			cmds = append(cmds, encode("PUBLISH", "c", "m"))
+			cmds = append(cmds, tile38.AppendCommand(nil, "PUBLISH", "c", "m"))
 		case k == 2:
-			cmds = append(cmds, encode("del", "k", fmt.Sprint(r.IntN(3))))
+			cmds = append(cmds, tile38.AppendCommand(nil, "del", "k", fmt.Sprint(r.IntN(3))))
 		case k == 3 && beats != nil:
-			cmds = append(cmds, encode("DEL", "k", fmt.Sprint(r.IntN(3))))
+			cmds = append(cmds, tile38.AppendCommand(nil, "DEL", "k", fmt.Sprint(r.IntN(3))))
 		case k < 6:
-			cmds = append(cmds, encode("SET", "k", fmt.Sprint(r.IntN(3)), "STRING", "x"))
+			cmds = append(cmds, tile38.AppendCommand(nil, "SET", "k", fmt.Sprint(r.IntN(3)), "STRING", "x"))
 		default:
-			cmds = append(cmds, encode("SET", "k", fmt.Sprint(r.IntN(30)), "STRING", fmt.Sprint(i)))
+			cmds = append(cmds, tile38.AppendCommand(nil, "SET", "k", fmt.Sprint(r.IntN(30)), "STRING", fmt.Sprint(i)))
 		}
 	}
 	return cmds
@@ -87,7 +87,7 @@ func TestFindPlace(t *testing.T) {
 				want = end
 			}
 			if r.IntN(15) == 0 {
-				e.cmds = append(e.cmds, encode("del", "k", "own"))
+				e.cmds = append(e.cmds, tile38.AppendCommand(nil, "del", "k", "own"))
 			}
 		}
 		e.whole = round%2 == 0
@@ -103,7 +103,7 @@ func TestFindPlace(t *testing.T) {
 		}
 		found++
 		// One that the follower was never sent is the end of all knowledge.
-		e.cmds = append(e.cmds, encode("SET", "k", "x", "STRING", "its own"))
+		e.cmds = append(e.cmds, tile38.AppendCommand(nil, "SET", "k", "x", "STRING", "its own"))
 		if _, h, err := ring.find(&e, beats); !errors.Is(err, errPlace) {
 			t.Fatalf("round %d: with a command of its own at %d, %v", round, h, err)
 		}
@@ -126,7 +126,7 @@ func TestRing(t *testing.T) {
 		pos := int64(1000)
 		for i := range n {
 			r.at(pos)
-			b := encode("SET", fmt.Sprint(i), string(make([]byte, i%50)))
+			b := tile38.AppendCommand(nil, "SET", fmt.Sprint(i), string(make([]byte, i%50)))
 			if _, err := r.add(ctx, gen, b); err != nil {
 				done <- err
 				return
@@ -179,7 +179,7 @@ func TestRing(t *testing.T) {
 		t.Errorf("no mark where one is due: %d bytes, %v", len(piece), err)
 	}
 	r.seed(nil, false)
-	if _, err := r.add(ctx, gen, encode("PING")); !errors.Is(err, errLost) {
+	if _, err := r.add(ctx, gen, tile38.AppendCommand(nil, "PING")); !errors.Is(err, errLost) {
 		t.Errorf("a history that is over takes more: %v", err)
 	}
 }
@@ -194,7 +194,7 @@ func TestStuck(t *testing.T) {
 			t.Fatal("stuck where nothing is to be sent")
 		}
 	}
-	if _, err := b.ring.add(context.Background(), gen, encode("SET", "k", "a", "POINT", "1", "1")); err != nil {
+	if _, err := b.ring.add(context.Background(), gen, tile38.AppendCommand(nil, "SET", "k", "a", "POINT", "1", "1")); err != nil {
 		t.Fatal(err)
 	}
 	_, end, _, _ := b.ring.now()

@@ -178,7 +178,7 @@ func (b *Bridge) refill(ctx context.Context, c *tile38.Conn, s tile38.Server) (*
 	if err := b.save(saved{LeaderID: s.ID}); err != nil {
 		return nil, err
 	}
-	h, err := b.ring.add(ctx, b.gen, encode("FLUSHDB"))
+	h, err := b.ring.add(ctx, b.gen, tile38.AppendCommand(nil, "FLUSHDB"))
 	if err == nil {
 		err = b.ring.waitApplied(ctx, b.gen, h+1)
 	}
@@ -334,7 +334,7 @@ func (b *Bridge) mend(ctx context.Context, sh *shadow.Shadow) (commands int64, e
 				if d.Key == b.opt.HeartbeatKey && !d.Hook() {
 					args[0] = strings.ToLower(args[0]) // it is not the heartbeat itself
 				}
-				batch = append(batch, encode(args...)...)
+				batch = append(batch, tile38.AppendCommand(nil, args...)...)
 				sent++
 			}
 			if len(batch) < differenceBytes {

@@ -179,9 +179,10 @@ func (o *Options) Validate() error {
 
 // LoopbackBridge says that a follower has a bridge when it follows its own machine,
 // though it is on another.
-func LoopbackBridge(addr, following string) bool { return !loopback(addr) && loopback(following) }
+func LoopbackBridge(addr, following string) bool { return !Loopback(addr) && Loopback(following) }
 
-func loopback(addr string) bool {
+// Loopback says whether an address, host:port, is one of this machine alone.
+func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false
