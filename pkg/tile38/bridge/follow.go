@@ -163,6 +163,7 @@ func (p *poller) ask(ctx context.Context) error {
 		p.c, p.dialed = c, time.Now()
 	}
 	at, asked := b.opt.Now(), time.Now()
+	before := p.position()
 	s, err := p.c.Server()
 	switch {
 	case err != nil:
@@ -183,7 +184,7 @@ func (p *poller) ask(ctx context.Context) error {
 	b.p.Heard(mark(s.AOFSize, at), b.opt.Now())
 	b.mu.Unlock()
 	b.ring.look() // who waits for an offset that the leader does not have
-	if err := p.alive(s); err != nil {
+	if err := p.alive(s, before); err != nil {
 		return err
 	}
 	return p.follower(ctx, s)
@@ -197,15 +198,22 @@ func (b *Bridge) isCompared() bool {
 	return b.compared
 }
 
-// alive fails when the stream says nothing although the file goes on.
-func (p *poller) alive(s tile38.Server) error {
+// position is where the stream is in the leader's file.
+func (p *poller) position() int64 {
+	_, end, _, _ := p.b.ring.now()
+	pos, _ := p.b.ring.leader(end)
+	return pos
+}
+
+// alive fails when the stream says nothing although the file goes on. before is where the
+// stream was when the question was asked: while the answer is on its way it goes on.
+func (p *poller) alive(s tile38.Server, before int64) error {
 	b := p.b
-	_, end, _, _ := b.ring.now()
-	pos, _ := b.ring.leader(end)
-	if s.AOFSize < pos && p.shorter {
-		return fmt.Errorf("poll: the file ends at %d, the stream is at %d", s.AOFSize, pos)
+	if s.AOFSize < before && p.shorter {
+		return fmt.Errorf("poll: the file ends at %d, the stream is at %d", s.AOFSize, before)
 	}
-	p.shorter = s.AOFSize < pos
+	p.shorter = s.AOFSize < before
+	pos := p.position()
 	b.ring.mu.Lock()
 	full := b.ring.end()-b.ring.sent >= b.ring.ahead/2
 	b.ring.mu.Unlock()
