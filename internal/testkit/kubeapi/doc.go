@@ -32,5 +32,8 @@
 //	patch.go    the three patches
 //	kinds.go    what is particular to leases, pods and stateful sets
 //
+// With EVENKEEL_KUBECONFIG naming the kubeconfig of a cluster, the tests of objects
+// and watches run on its API server as well.
+//
 // It is imported by tests only.
 package kubeapi

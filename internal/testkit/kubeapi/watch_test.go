@@ -84,7 +84,11 @@ func TestWatchSelector(t *testing.T) {
 		patch(t, e, e.namespace, "a", `{"metadata":{"annotations":{"x":"y"}}}`)
 		patch(t, e, e.namespace, "b", `{"metadata":{"labels":{"role":"leader"}}}`)
 		patch(t, e, e.namespace, "b", `{"metadata":{"annotations":{"x":"y"}}}`)
-		events(t, w, "DELETED a leader", "ADDED b leader", "MODIFIED b leader")
+		left := events(t, w, "DELETED a leader")
+		if left.ResourceVersion == first.ResourceVersion {
+			t.Error("the deletion is at the revision of the creation: a watch from there would see it again")
+		}
+		events(t, w, "ADDED b leader", "MODIFIED b leader")
 	})
 }
 
