@@ -255,5 +255,5 @@ func (c *conn) reset() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0) //nolint:errcheck // a connection that is gone already is as good
 	}
-	c.Close()
+	c.Close() //nolint:errcheck // likewise
 }
