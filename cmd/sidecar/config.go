@@ -122,7 +122,7 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 	f.Int64Var(&p.Limits.MaxBulk, "max-bulk", p.Limits.MaxBulk, "largest argument, in bytes")
 	f.Int64Var(&p.Limits.MaxInline, "max-inline", p.Limits.MaxInline, "longest plain-text command, in bytes")
 	f.Int64Var(&p.Limits.MaxCommand, "max-command", p.Limits.MaxCommand, "largest command, in bytes")
-	f.Int64Var(&p.Limits.MaxHeader, "max-http-header", p.Limits.MaxHeader, "largest head of an HTTP request, in bytes, without its first line")
+	f.Int64Var(&p.Limits.MaxHeader, "max-http-header", p.Limits.MaxHeader, "largest head of an HTTP request, in bytes, without its first line; with --engine tile38: with it, and larger ones pass as they are to the Tile38 here")
 	f.Int64Var(&p.Limits.MaxMessage, "max-websocket-message", p.Limits.MaxMessage, "largest message from a WebSocket client, in bytes")
 	f.DurationVar(&p.HeaderTimeout, "http-header-timeout", p.HeaderTimeout, "close a connection that has not sent the whole head of its HTTP request for so long")
 	f.IntVar(&p.MaxConns, "max-connections", p.MaxConns, "largest number of client connections")

@@ -69,7 +69,7 @@ func TestEngineFlags(t *testing.T) {
 			t.Errorf("%v: listens on %s, %v; want %s", args, c.listen, err, want)
 		}
 	}
-	if c, err := parse(t, "--engine=tile38", "--follow=a:1", "--bridge=false"); err != nil || c.tile38.bridge {
+	if c, err := parse(t, "--engine=tile38", "--follow=a:1", "--bridge=false", "--http-header-timeout=1s", "--max-http-header=100"); err != nil || c.tile38.bridge || c.proxy.Limits.MaxHeader != 100 {
 		t.Errorf("%v", err)
 	}
 }

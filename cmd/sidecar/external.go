@@ -98,7 +98,7 @@ func (x *external) assemble() error {
 		return err
 	}
 	o := upstream.Options{
-		Engine: t.addr, Auth: t.password, ConnectWait: t.connectWait, MaxPending: t.maxPending,
+		Engine: t.addr, Auth: t.password, ConnectWait: t.connectWait, MaxPending: t.maxPending, MaxHead: int(x.cfg.proxy.Limits.MaxHeader),
 		LocalWrites: !t.writeForwarding, ReadFrom: upstream.ReadFrom(t.readFrom),
 		ReadYourWritesTimeout: t.readYourWrites, DialLeader: x.dial, Observe: x.observe, Logger: x.logger,
 	}

@@ -44,11 +44,13 @@ type Raw struct {
 	writing atomic.Int64
 	endless atomic.Bool
 	counted atomic.Bool
+	// half is odd while the head of an HTTP request is incomplete, and grows.
+	half atomic.Int64
 }
 
 // NewRaw is New for a backend that serves bytes. Options.Limits, MaxPipeline,
-// BatchOutput, MaxOutput and HeaderTimeout, which are about commands, mean
-// nothing then.
+// BatchOutput and MaxOutput, which are about commands, mean nothing then;
+// HeaderTimeout holds where the backend says that a head is coming: Raw.Head.
 func NewRaw(opts Options, backend RawBackend) (*Server, error) {
 	s, err := New(opts, nil)
 	if err != nil {
@@ -79,6 +81,14 @@ func (r *Raw) Received(bytes, commands int) {
 func (r *Raw) Transport(k resp.Kind) {
 	if r.counted.CompareAndSwap(false, true) {
 		r.c.srv.count.kinds[k].Add(1)
+	}
+}
+
+// Head notes that the head of an HTTP request is coming, or, with false, that it
+// does so no more: HeaderTimeout holds meanwhile.
+func (r *Raw) Head(coming bool) {
+	if was := r.half.Load()&1 == 1; was != coming {
+		r.half.Add(1)
 	}
 }
 
@@ -136,6 +146,10 @@ func (s *Server) lookRaw(c *Conn, r *Raw, now time.Time) {
 		if !r.endless.Load() && at-writing > s.writeTimeout.Load() {
 			c.end(ClosedStalled)
 		}
+		return
+	}
+	if c.head.took(r.half.Load(), s.opts.HeaderTimeout) {
+		c.end(ClosedHeader)
 		return
 	}
 	if idle := s.idleTimeout.Load(); idle > 0 && at-c.since.Load() > idle && r.session.Idle() {

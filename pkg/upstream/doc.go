@@ -5,6 +5,8 @@
 //	options.go   options and their defaults
 //	table.go     what is known of commands by their names
 //	requests.go  where commands begin and end in what a client sends
+//	http.go      the one command of an HTTP request or a WebSocket handshake
+//	forms.go     RESP or JSON, once commands come in several forms
 //	replies.go   where replies begin and end in what an engine sends
 //	pending.go   commands that have been sent and not yet answered
 //	session.go   one client: reads it, sends to an engine
@@ -25,8 +27,9 @@
 //
 // Counting commands and replies says which command a reply belongs to. It is
 // never needed to pass bytes on: at the first thing that it does not understand
-// (another transport, malformed bytes, a live fence, a reply to nothing) a
-// session becomes opaque and its bytes just pass.
+// (malformed bytes, a live fence, a reply to nothing) a session becomes opaque and
+// its bytes just pass. So it does with an HTTP request, which is the only one on
+// its connection, once it is known which engine it is for.
 //
 // Invariants:
 //
@@ -37,7 +40,9 @@
 //     all has been answered, so that replies keep the order of the commands.
 //   - A write is sent once. Nothing that may have been carried out is sent again.
 //   - An incomplete command of up to 512 bytes is held back until it is whole or
-//     longer; what else a session holds is one buffer while it is being sent.
+//     longer, and an HTTP request until its head, of at most Options.MaxHead, and so
+//     much of its body have come; what else a session holds is one buffer while it
+//     is being sent.
 //
 // The package touches the connections that it is handed and those that it dials.
 package upstream

@@ -28,7 +28,8 @@ type link struct {
 	in source
 	// busy is set while what ends replies is being written to the client.
 	busy atomic.Bool
-	rev  int // of the state that was said on it
+	rev  int                       // of the state that was said on it
+	web  atomic.Pointer[webAnswer] // to the HTTP request that was sent on it
 
 	// With the session's mu held.
 	rep     replies
@@ -110,6 +111,9 @@ func (l *link) run() {
 	s := l.s
 	defer func() {
 		_ = l.nc.Close()
+		if a := l.web.Load(); a != nil {
+			a.done(s.b.opts.Observe)
+		}
 		s.b.count.links.Add(-1)
 		s.mu.Lock()
 		l.lost, l.done = true, true
@@ -136,6 +140,8 @@ func (l *link) deliver(b []byte) error {
 	s := l.s
 	if !s.opaque.Load() {
 		l.look(b)
+	} else if a := l.web.Load(); a != nil {
+		a.look(b, time.Since(s.began))
 	}
 	_, err := s.r.Write(b)
 	l.busy.Store(false)

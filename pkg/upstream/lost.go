@@ -28,8 +28,17 @@ func (l *link) ended(err error) {
 	expected := l.lost || s.ending || s.over
 	l.lost = true
 	n, mid, quit := l.pending.n, l.rep.begun, s.quit
+	owed := l.pending.list()
 	s.mu.Unlock()
 	if expected {
+		return
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("connection closed")
+	}
+	text := fmt.Sprintf("%v: the command may or may not have run", l.t.wrap(err))
+	if l.unanswered() {
+		l.sorry(text)
 		return
 	}
 	local := l.t == s.b.engine
@@ -49,11 +58,7 @@ func (l *link) ended(err error) {
 		return
 	}
 	s.b.count.lostCommands.Add(int64(n))
-	if errors.Is(err, io.EOF) {
-		err = errors.New("connection closed")
-	}
-	text := fmt.Sprintf("%v: the command may or may not have run", l.t.wrap(err))
-	if err := s.say(text, n); err != nil {
+	if err := s.say(text, owed); err != nil {
 		s.finish(proxy.ClosedByReset, err)
 		return
 	}
@@ -70,7 +75,8 @@ func (s *session) refuse(err error) {
 	for i := range s.batch {
 		n += int(s.batch[i].n)
 	}
-	s.batch = s.batch[:0]
+	owed := s.batch
+	s.batch = s.batch[:0] // nothing is added until this returns
 	s.settle()
 	s.b.count.refused.Add(int64(n))
 	switch {
@@ -79,11 +85,12 @@ func (s *session) refuse(err error) {
 		s.finish(proxy.ClosedEngineLost, werr)
 		return
 	case errors.Is(err, errCut):
-		werr := s.say(fmt.Sprintf("%v", s.b.engine.wrap(err)), 1)
+		one := []entry{{n: 1, native: s.req.kind == resp.Native}}
+		werr := s.say(fmt.Sprintf("%v", s.b.engine.wrap(err)), one)
 		s.finish(proxy.ClosedEngineLost, werr)
 		return
 	}
-	if werr := s.say(err.Error(), n); werr != nil {
+	if werr := s.say(err.Error(), owed); werr != nil {
 		s.finish(proxy.ClosedByReset, werr)
 	}
 }
@@ -91,22 +98,37 @@ func (s *session) refuse(err error) {
 // sayPiece is how much of many errors is written at once, in bytes.
 const sayPiece = 16 << 10
 
-// say answers n commands with an error.
-func (s *session) say(text string, n int) error {
+// say answers commands with an error, each in its form.
+func (s *session) say(text string, owed []entry) error {
 	s.mu.Lock()
 	json := s.json
 	s.mu.Unlock()
-	one := errorReply(text, json)
+	plain := errorReply(text, json)
+	native := resp.Native.Wrap(nativeError(text, json), 0)
 	var b []byte
-	for n > 0 {
-		for b = b[:0]; n > 0 && len(b) < sayPiece; n-- {
-			b = append(b, one...)
+	for _, e := range owed {
+		one := plain
+		if e.native {
+			one = native
 		}
-		if _, err := s.r.Write(b); err != nil {
-			return err
+		for n := e.n; n > 0; {
+			for b = b[:0]; n > 0 && len(b) < sayPiece; n-- {
+				b = append(b, one...)
+			}
+			if _, err := s.r.Write(b); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// nativeError is an error as the native protocol puts it into its envelope.
+func nativeError(text string, json bool) []byte {
+	if json {
+		return jsonError(text)
+	}
+	return errorReply(text, false)
 }
 
 // errorReply is an error in the form that the client has asked for.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"evenkeel/pkg/resp"
 )
 
 // ReadFrom says where a pod that follows has its clients' reads answered.
@@ -43,6 +45,10 @@ type Options struct {
 	// MaxPending is how many commands of a client may be under way; it is not read
 	// further then. Default 65,536.
 	MaxPending int
+	// MaxHead is how long the head of an HTTP request may be, with its first line, in
+	// bytes, to be understood and routed: what is longer passes to the engine here.
+	// So much is held of a request until its head is whole. Default 64 KiB.
+	MaxHead int
 
 	// Route tells the role. It is called for each piece that a client sends, and
 	// must be quick. Default: not following.
@@ -78,6 +84,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.MaxPending == 0 {
 		o.MaxPending = 64 << 10
+	}
+	if o.MaxHead == 0 {
+		o.MaxHead = resp.DefaultMaxHeader
 	}
 	if o.ReadFrom == "" {
 		o.ReadFrom = ReadFit
@@ -120,7 +129,7 @@ func (o Options) Validate() error {
 		name string
 		d    int64
 	}{
-		{"DialTimeout", int64(o.DialTimeout)}, {"ConnectWait", int64(o.ConnectWait)}, {"MaxPending", int64(o.MaxPending)},
+		{"DialTimeout", int64(o.DialTimeout)}, {"ConnectWait", int64(o.ConnectWait)}, {"MaxPending", int64(o.MaxPending)}, {"MaxHead", int64(o.MaxHead)},
 		{"ReadYourWritesTimeout", int64(o.ReadYourWritesTimeout)},
 	} {
 		if v.d < 1 {

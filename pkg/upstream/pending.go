@@ -4,11 +4,12 @@ import "time"
 
 // entry is commands that have been sent together and not yet answered.
 type entry struct {
-	cmd  *known
-	at   time.Duration // since the session's beginning, when they came
-	n    int32
-	live bool  // has the word FENCE
-	keep *kept // what is to be remembered when it succeeds
+	cmd    *known
+	at     time.Duration // since the session's beginning, when they came
+	n      int32
+	live   bool  // has the word FENCE
+	native bool  // came over the native protocol, and is answered so
+	keep   *kept // what is to be remembered when it succeeds
 }
 
 // pending is a queue of commands under way, bounded by whoever adds.
@@ -31,7 +32,7 @@ func (p *pending) add(e entry) {
 	p.n += int(e.n)
 	if p.used > 0 {
 		last := &p.ring[(p.first+p.used-1)&(len(p.ring)-1)]
-		if last.cmd == e.cmd && last.at == e.at && last.live == e.live && last.keep == nil && e.keep == nil {
+		if last.cmd == e.cmd && last.at == e.at && last.live == e.live && last.native == e.native && last.keep == nil && e.keep == nil {
 			last.n += e.n
 			return
 		}
@@ -62,6 +63,15 @@ func (p *pending) drop() {
 	if p.used--; p.used == 0 && len(p.ring) > keepRing {
 		p.ring, p.first = nil, 0
 	}
+}
+
+// list copies the entries, the oldest first.
+func (p *pending) list() []entry {
+	all := make([]entry, p.used)
+	for i := range all {
+		all[i] = p.ring[(p.first+i)&(len(p.ring)-1)]
+	}
+	return all
 }
 
 // clear takes all away and returns how many there were.

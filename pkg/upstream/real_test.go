@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -142,5 +143,77 @@ func TestRealRestart(t *testing.T) {
 	startTile38(t, engine)
 	if line, err := c.r.ReadString('}'); err != nil || !strings.Contains(line, `"ping":"pong"`) {
 		t.Errorf("got %q, %v", line, err)
+	}
+}
+
+// Requests over HTTP and WebSocket and native messages on a pod that follows, with
+// a real Tile38 behind each proxy.
+func TestRealTransports(t *testing.T) {
+	leaderEngine, _ := startTile38(t, "")
+	engine, _ := startTile38(t, "")
+	lead := start(t, Options{Engine: leaderEngine}, proxy.Options{})
+	f := start(t, Options{
+		Engine: engine, ReadYourWritesTimeout: 5 * time.Second,
+		Route: func() Route { return Route{Following: true, Leader: lead.addr, Fit: true} },
+	}, proxy.Options{})
+	follow := dial(t, f.addr)
+	host, port, _ := net.SplitHostPort(lead.addr)
+	follow.send("FOLLOW " + host + " " + port + "\r\n")
+	follow.want("+OK\r\n")
+	ask := func(in string) string {
+		t.Helper()
+		c := dial(t, f.addr)
+		c.send(in)
+		got, err := io.ReadAll(c.r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(got)
+	}
+	const ok = `{"ok":true,`
+	for _, in := range []string{
+		"GET /set+fleet+web+point+33+-115 HTTP/1.1\r\n\r\n",
+		"POST / HTTP/1.1\r\nContent-Length: 31\r\n\r\nset fleet posted point 33 -115 ",
+		"GET /set+fleet+socket+point+33+-115 HTTP/1.1\r\n" + upgrade + "\r\n",
+	} {
+		if got := ask(in); !strings.Contains(got, ok) {
+			t.Errorf("%.40q: %q", in, got)
+		}
+	}
+	for _, id := range []string{"web", "posted", "socket"} {
+		f.eventually(id, func() bool { return strings.Contains(ask("GET /get+fleet+"+id+" HTTP/1.1\r\n\r\n"), `"coordinates":[-115,33]`) })
+	}
+	if s := f.b.Stats(); s.Forwarded != 3 || s.LeaderReads != 0 {
+		t.Errorf("%+v", s)
+	}
+
+	// Native messages and plain lines on one connection: it reads what it has written.
+	c := dial(t, f.addr)
+	line := func(in string) string {
+		t.Helper()
+		c.send(in)
+		got, err := c.r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for i := range 50 {
+		id := "n" + strconv.Itoa(100+i)
+		if got := line("$27 set fleet " + id + " point 33 10 \r\n"); !strings.Contains(got, ok) {
+			t.Fatalf("set: %q", got)
+		}
+		if got := line("$14 get fleet " + id + "\r\n"); !strings.Contains(got, `"coordinates"`) {
+			t.Fatalf("get: %q", got)
+		}
+		if got := line("del fleet " + id + "\r\n"); !strings.HasPrefix(got, "$") {
+			t.Fatalf("del: %q", got)
+		}
+		if got, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(got, ok) {
+			t.Fatalf("del: %q, %v", got, err)
+		}
+	}
+	if s := f.b.Stats(); s.Forwarded != 103 {
+		t.Errorf("%+v", s)
 	}
 }

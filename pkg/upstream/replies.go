@@ -15,18 +15,20 @@ const maxDepth = 32
 // answer is what is known of a reply.
 type answer struct {
 	first byte // its mark
+	boxed bool // it is in the envelope of the native protocol, whatever it is
 	text  [len(jsonLive)]byte
 	size  int // bytes in text, the first ones of a bulk string
 }
 
 // failed says whether it is an error, in RESP or in JSON.
 func (a *answer) failed() bool {
-	return a.first == '-' || string(a.text[:min(a.size, len(jsonFailed))]) == jsonFailed
+	return a.first == '-' || string(a.text[:min(a.size, len(jsonFailed))]) == jsonFailed || a.boxed && a.size > 0 && a.text[0] == '-'
 }
 
-// live says whether it begins a live fence.
+// live says whether it begins a live fence. What an engine answers to a search
+// over the native protocol is JSON, unless it is just that.
 func (a *answer) live() bool {
-	return a.first == '+' || string(a.text[:a.size]) == jsonLive
+	return a.first == '+' || string(a.text[:a.size]) == jsonLive || a.boxed && a.size > 0 && a.text[0] != '{'
 }
 
 // replies finds the ends of replies in what an engine sends.
@@ -45,7 +47,7 @@ type replies struct {
 // many bytes belong to the reply and whether it ends there. ok: it is a reply.
 func (r *replies) next(b []byte) (n int, whole, ok bool) {
 	if !r.begun {
-		r.begun, r.first, r.size = true, b[0], 0
+		r.begun, r.first, r.size, r.boxed = true, b[0], 0, false
 	}
 	at := 0
 	for at < len(b) {
@@ -95,6 +97,10 @@ func (r *replies) element(b []byte) (n int, ended, ok bool) {
 		part = r.head[:r.heads]
 	}
 	size, n, ok := header(part)
+	if !ok && part[0] == '$' && r.depth == 0 {
+		size, n, ok = nativeHeader(part)
+		r.boxed = true
+	}
 	switch {
 	case !ok:
 		return 0, false, false

@@ -64,7 +64,7 @@ func (r *requests) next(b []byte) (int, event) {
 		return r.array(b)
 	case '$':
 		r.kind = resp.Native
-		return len(b), eventOpaque
+		return r.native(b)
 	}
 	r.kind = resp.Inline
 	return r.plain(b)
@@ -106,6 +106,55 @@ func (r *requests) array(b []byte) (int, event) {
 		at += int(size) + 2
 	}
 	return at, eventCommand
+}
+
+// native looks at the beginning of a message of the native protocol, "$length
+// line\r\n".
+func (r *requests) native(b []byte) (int, event) {
+	size, at, ok := nativeHeader(b)
+	switch {
+	case !ok || size == 0 && at > 0:
+		return len(b), eventOpaque
+	case at == 0:
+		return len(b), eventHold // nativeHeader bounds its length
+	}
+	end := int64(at) + size
+	if whole := int64(len(b)) >= end+2; !whole {
+		if len(b) <= holdBytes {
+			return len(b), eventHold
+		}
+		if r.split(b[at:min(end, int64(len(b)))]) != eventCommand {
+			return len(b), eventOpaque
+		}
+		r.inside, r.line, r.args, r.heads = true, false, 1, 0
+		r.left = end + 2 - int64(len(b))
+		return len(b), eventMore
+	}
+	if b[end] != '\r' || b[end+1] != '\n' || r.split(b[at:end]) != eventCommand {
+		return len(b), eventOpaque
+	}
+	return int(end) + 2, eventCommand
+}
+
+// nativeHeader is header for the native protocol, whose lengths end with a space.
+func nativeHeader(b []byte) (value int64, n int, ok bool) {
+	i := 1
+	for ; i < len(b); i++ {
+		c := b[i] - '0'
+		if c > 9 {
+			break
+		}
+		if value = value*10 + int64(c); value > maxCount || i >= headBytes-2 {
+			return 0, 0, false
+		}
+	}
+	switch {
+	case i == len(b):
+		return 0, 0, true
+	case b[i] != ' ' || i == 1:
+		return 0, 0, false
+	}
+	return value, i + 1, true
 }
 
 // leave notes what is to come of an array whose argument at at, with a head of n

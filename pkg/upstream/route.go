@@ -8,6 +8,7 @@ import (
 // turn lets the command that req has found go to the engine that it is for.
 // before is what has not been sent and comes first; true: it has been now.
 func (s *session) turn(before []byte) bool {
+	s.form(s.req.kind)
 	to := s.choose(s.req.cmd)
 	reads := s.own.some && s.req.cmd != nil && s.req.cmd.class == classRead && to == sideEngine && s.routes()
 	if to == s.side && !reads {

@@ -67,7 +67,13 @@ func TestRequests(t *testing.T) {
 		{in: array("NEARBY", "k", "FENCE", "POINT", "1", "1", "1") + "within k fence BOUNDS 1 1 1 1\r\nGET fence fence\r\n", want: "nearby! within! get"},
 		{in: array("x'"+long, "y") + array("nonsense") + array("PING", long, long), want: "other other ping"},
 		{in: "SET k id STRING " + long + "\r\nPING\r\n", want: "set ping"},
-		{in: array("PING") + "$4 PING\r\n", want: "ping", opaque: true},
+		{in: array("PING") + "$4 PING\r\n$21 set fleet a point 1 2\r\nGET k id\r\n", want: "ping ping set get"},
+		{in: "$37 nearby k fence {\"a b\":1} point 1 1 1 \r\n$3011 set k id string " + long[:2995] + "\r\nPING\r\n", want: "nearby! set ping"},
+		{in: "$4 PINGxx", opaque: true},
+		{in: "$0 \r\n", opaque: true},
+		{in: "$ PING\r\n", opaque: true},
+		{in: "$4\r\nPING\r\n", opaque: true},
+		{in: "$-1 PING\r\n", opaque: true},
 		{in: "GET /get+k+id HTTP/1.1\r\n\r\n", opaque: true},
 		{in: "PING\r\nPOST / HTTP/1.0\r\n\r\n", want: "ping", opaque: true},
 		{in: "PING\r\nDEL k HTTP/1.1\r\n", want: "ping del"},
@@ -101,6 +107,8 @@ func TestReplies(t *testing.T) {
 		{text: "*3\r\n:1\r\n*2\r\n*0\r\n*1\r\n$2\r\nab\r\n-no\r\n"},
 		{text: "$30\r\n{\"ok\":false,\"err\":\"not found\"}\r\n", failed: true},
 		{text: "$23\r\n{\"ok\":true,\"live\":true}\r\n", live: true}, {text: "$11\r\n{\"ok\":true}\r\n"},
+		{text: "$11 {\"ok\":true}\r\n"}, {text: "$12 {\"ok\":false}\r\n", failed: true}, {text: "$8 -ERR x\r\n\r\n", failed: true, live: true},
+		{text: "$5 +OK\r\n\r\n", live: true},
 	}
 	var in string
 	for _, r := range all {
@@ -128,7 +136,7 @@ func TestReplies(t *testing.T) {
 			t.Errorf("pieces of %d: %d replies of %d", size, i, len(all))
 		}
 	}
-	for _, bad := range []string{"HTTP/1.1 200 OK\r\n", "$x\r\n", strings.Repeat("*1\r\n", maxDepth+1), "$4 PING"} {
+	for _, bad := range []string{"HTTP/1.1 200 OK\r\n", "$x\r\n", strings.Repeat("*1\r\n", maxDepth+1), "*1\r\n$4 PING"} {
 		var r replies
 		if _, _, ok := r.next([]byte(bad)); ok {
 			t.Errorf("%.20q is a reply", bad)
@@ -155,7 +163,7 @@ func FuzzRequests(f *testing.F) {
 		n := 0
 		for {
 			cmd, err := rd.Next()
-			if bad := (*resp.ProtocolError)(nil); errors.As(err, &bad) || err == nil && cmd.Kind > resp.Inline {
+			if bad := (*resp.ProtocolError)(nil); errors.As(err, &bad) || err == nil && cmd.Kind > resp.Native {
 				return // a session would be opaque, or told so by its engine
 			}
 			if err != nil {

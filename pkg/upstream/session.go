@@ -21,8 +21,12 @@ type session struct {
 	began time.Time
 	in    source
 	req   requests
-	held  []byte  // an incomplete command
-	batch []entry // commands in what is to be sent next
+	held  []byte   // an incomplete command
+	batch []entry  // commands in what is to be sent next
+	web   *request // an HTTP request that is coming
+
+	formed    bool // a command has come: see form
+	firstJSON bool // the first one was in a form that is answered in JSON
 
 	side   side  // where commands go at the moment
 	routed bool  // that has been decided for the command that is inside
@@ -83,7 +87,7 @@ func (s *session) Idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.links {
-		if l != nil && l.pending.n > 0 {
+		if l != nil && (l.pending.n > 0 || !l.done && l.web.Load() != nil) {
 			return false
 		}
 	}
@@ -138,6 +142,9 @@ func (s *session) readFailed(err error) {
 // the engine still says.
 func (s *session) halfClose() {
 	why := proxy.ClosedByClient
+	if s.web != nil {
+		s.held = s.web.b
+	}
 	if len(s.held) > 0 || s.req.inside {
 		why = proxy.ClosedMidCommand
 	}
@@ -214,6 +221,11 @@ func (s *session) take(b []byte, held int) {
 	}
 	s.route = s.b.opts.Route()
 	at := time.Since(s.began)
+	if s.web != nil {
+		s.r.Received(len(b), 0)
+		s.gather(b, at)
+		return
+	}
 	commands, start, off := 0, 0, 0
 	for off < len(b) {
 		n, ev := s.req.next(b[off:])
@@ -224,8 +236,7 @@ func (s *session) take(b []byte, held int) {
 		}
 		if ev == eventOpaque {
 			s.r.Received(len(b)-held, commands)
-			s.r.Transport(transportOf(s.req.kind, b[off:]))
-			s.turnOpaque(b[start:], off-start)
+			s.turnOpaque(b[start:], off-start, at)
 			return
 		}
 		if ev != eventNothing && !s.routed && s.turn(b[start:off]) {
@@ -251,7 +262,7 @@ func (s *session) note(raw []byte, at time.Duration) {
 		s.r.Transport(s.req.kind)
 	}
 	cmd := s.req.cmd
-	e := entry{cmd: cmd, at: at, n: 1, live: s.req.live}
+	e := entry{cmd: cmd, at: at, n: 1, live: s.req.live, native: s.req.kind == resp.Native}
 	if cmd.keeps {
 		if e.keep = keep(cmd, raw); e.keep != nil && e.keep.slot == slotName {
 			// Whatever the engine thinks of names: what follows may be a FLUSHDB that is
@@ -260,7 +271,7 @@ func (s *session) note(raw []byte, at time.Duration) {
 		}
 	}
 	if last := len(s.batch) - 1; last >= 0 && e.keep == nil {
-		if p := &s.batch[last]; p.cmd == cmd && p.live == e.live && p.keep == nil {
+		if p := &s.batch[last]; p.cmd == cmd && p.live == e.live && p.native == e.native && p.keep == nil {
 			p.n++
 			return
 		}
@@ -275,7 +286,7 @@ func (s *session) dropped(ev event, at time.Duration) {
 	}
 	err := s.drop
 	s.drop = nil
-	s.batch = append(s.batch[:0], entry{cmd: s.req.cmd, at: at, n: 1})
+	s.batch = append(s.batch[:0], entry{cmd: s.req.cmd, at: at, n: 1, native: s.req.kind == resp.Native})
 	s.refuse(err)
 }
 
@@ -343,10 +354,20 @@ func (s *session) write(l *link, p []byte) {
 	s.await(l)
 }
 
-// turnOpaque passes on what cannot be told apart, from at on; before it the
-// batch ends.
-func (s *session) turnOpaque(b []byte, at int) {
-	s.send(b[:at], false)
+// turnOpaque passes on what cannot be told apart, from off on, or is one HTTP
+// request; before it the batch ends.
+func (s *session) turnOpaque(b []byte, off int, at time.Duration) {
+	s.send(b[:off], false)
+	if s.req.kind == resp.HTTP && !s.opaque.Load() {
+		s.gather(b[off:], at)
+		return
+	}
+	s.r.Transport(s.req.kind)
+	s.passHere(b[off:])
+}
+
+// passHere lets the engine here have what nobody looks at any more.
+func (s *session) passHere(b []byte) {
 	if s.side != sideEngine {
 		s.settle()
 		s.side = sideEngine
@@ -354,7 +375,7 @@ func (s *session) turnOpaque(b []byte, at int) {
 	s.mu.Lock()
 	s.makeOpaque()
 	s.mu.Unlock()
-	s.pass(b[at:])
+	s.pass(b)
 }
 
 // makeOpaque is called with mu held.

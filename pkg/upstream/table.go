@@ -46,6 +46,7 @@ const maxName = 24
 type table struct {
 	names map[string]*known // in lower and in upper case
 	other known
+	tile  known // the path of a vector tile, over HTTP
 }
 
 // newTable takes the commands that are about data from the engine's table.
@@ -54,7 +55,7 @@ type table struct {
 // goes to the leader, or EVALSHA would not find there what SCRIPT LOAD has left
 // here. A message of PUBLISH travels in the leader's log.
 func newTable() *table {
-	t := &table{names: map[string]*known{}, other: known{name: "other"}}
+	t := &table{names: map[string]*known{}, other: known{name: "other"}, tile: known{name: "other", class: classRead}}
 	for _, spec := range engine.New(engine.Options{}).Commands() {
 		k := known{name: spec.Name, class: classRead}
 		if spec.Write != nil {
