@@ -45,6 +45,8 @@ type tile38Config struct {
 	resetFollowers   bool
 	shrinkTimeout    time.Duration
 	verifyEvery      time.Duration
+	verifyObjects    bool
+	verifyRate       int
 	password, leader string // of the engine, of the leader
 }
 
@@ -72,6 +74,8 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 	own.BoolVar(&t.resetFollowers, "reset-followers", false, "let a follower that no AOFSHRINK heals begin anew: it is empty until it has read the leader's log")
 	own.DurationVar(&t.shrinkTimeout, "aofshrink-timeout", 30*time.Minute, "how long an AOFSHRINK of the Tile38 may take")
 	own.DurationVar(&t.verifyEvery, "verify-interval", 10*time.Second, "how often leader and followers are compared by their counts")
+	own.BoolVar(&t.verifyObjects, "verify-objects", true, "followers without a bridge: compare them with their leader object by object after each healing, before they are ready again, and once after a start")
+	own.IntVar(&t.verifyRate, "verify-rate", 0, "of that, read so many objects per second of each server at most; 0 pauses after each page for as long as it took")
 	own.VisitAll(func(fl *pflag.Flag) {
 		f.AddFlag(fl)
 		c.owner[fl.Name] = engineTile38
@@ -134,6 +138,9 @@ func (t *tile38Config) check(follow string) (faults []error) {
 	}
 	if t.heartbeat < 0 {
 		faults = append(faults, fmt.Errorf("--heartbeat-interval %s: want 0 or more", t.heartbeat))
+	}
+	if t.verifyRate < 0 {
+		faults = append(faults, fmt.Errorf("--verify-rate %d: want 0 or more", t.verifyRate))
 	}
 	if t.heartbeatKey == "" {
 		faults = append(faults, errors.New(`--heartbeat-key "": want a name`))

@@ -26,7 +26,7 @@ func parse(t *testing.T, args ...string) (*config, error) {
 func TestEngineFlags(t *testing.T) {
 	for _, f := range []string{
 		"announce=host", "engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
-		"heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s",
+		"heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
 		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
 	} {
 		name, value, _ := strings.Cut(f, "=")

@@ -13,6 +13,7 @@ import (
 
 	"evenkeel/internal/fsx"
 	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/tile38"
@@ -31,6 +32,7 @@ type external struct {
 	role      role
 	target    *shrink.Target // the log of the Tile38
 	compactor *compactor.Compactor
+	fit       freshFlag // ready, as the proxy asks it
 	backend   *upstream.Backend
 	proxy     *proxy.Server
 }
@@ -51,6 +53,10 @@ type role interface {
 	ready() (bool, []string)
 	// route completes the options of the proxy's backend.
 	route(o *upstream.Options)
+	// replication is what /metrics says of it, which must be cheap.
+	replication() metrics.Replication
+	// comparisons counts those of objects that are made here.
+	comparisons() shrink.ProofStats
 	// report completes what /status says.
 	report(r *externalReport)
 	close()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"evenkeel/pkg/compactor"
+	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/tile38"
 	"evenkeel/pkg/tile38/bridge"
 	"evenkeel/pkg/tile38/shrink"
@@ -53,7 +54,7 @@ func newLeads(x *external) (*leads, error) {
 	}
 	l.coord, err = shrink.New(shrink.Options{
 		Target: target, Key: t.heartbeatKey, MaxUnavailable: t.maxUnavailable, Reset: t.resetFollowers, MaxShrinks: t.maxShrinks,
-		Bridged: l.bridged,
+		Bridged: l.bridged, Objects: x.objects(),
 		// Followers are reached through their sidecars, which speak what this one does.
 		Reach: func(addr string) tile38.Options { return tile38.Options{Addr: addr, Auth: t.leader, Dial: x.dial} },
 		OnStep: func(s shrink.Step) {
@@ -71,6 +72,14 @@ func (l *leads) bridged(_, following string) bool {
 	return shrink.Loopback(following) && following != l.x.cfg.tile38.addr && following != reach(l.x.listeners.client)
 }
 
+func (l *leads) replication() metrics.Replication {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return metrics.Replication{Leading: metrics.Leading{Followers: len(l.patients)}}
+}
+
+func (l *leads) comparisons() shrink.ProofStats { return l.coord.Proofs() }
+
 func (l *leads) follow() string             { return "" }
 func (l *leads) announces() string          { return "" }
 func (l *leads) compacts() compactor.Target { return l.coord }
@@ -86,6 +95,7 @@ func (l *leads) parts(ctx context.Context) {
 			return nil
 		})
 	}
+	l.x.part("comparison of objects", func() error { return l.coord.Prove(ctx, t.verifyEvery) })
 	l.x.part("followers", func() error {
 		return l.coord.Watch(ctx, shrink.WatchOptions{
 			Every: t.verifyEvery, OnPatients: l.looked, OnHealed: l.healed,
@@ -128,14 +138,32 @@ func (l *leads) report(r *externalReport) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.patients {
-		r.Followers = append(r.Followers, followerReport{Addr: p.Addr, Bridged: p.Bridged, Judgement: p.Judgement})
+		r.Followers = append(r.Followers, followerReport{Addr: p.Addr, Bridged: p.Bridged, Judgement: p.Judgement, Compared: p.Compared})
 	}
 	r.Healing = l.coord.Last()
+	st := l.coord.Proofs()
+	r.Comparisons = &st
+}
+
+// objects says how objects are compared.
+func (x *external) objects() shrink.ObjectOptions {
+	t := &x.cfg.tile38
+	return shrink.ObjectOptions{Off: !t.verifyObjects, Rate: t.verifyRate, OnCompared: func(addr string, c shrink.Comparison) {
+		args := []any{"follower", addr, "objects", c.Objects, "took", c.Took.Round(time.Millisecond)}
+		switch {
+		case c.Error != "":
+			x.logger.Warn("objects could not be compared with the leader's", append(args, "err", c.Error)...)
+		case c.Differences > 0:
+			x.logger.Error("objects are not the leader's", append(args, "differences", c.Differences, "such as", c.Examples)...)
+		default:
+			x.logger.Info("objects are the leader's", args...)
+		}
+	}}
 }
 
 // behindLeader is the route of a pod that follows, however it does.
 func (x *external) behindLeader() upstream.Route {
-	fit, _ := x.ready()
+	fit := x.fit.get(func() bool { ok, _ := x.ready(); return ok })
 	return upstream.Route{Following: true, Leader: x.cfg.follow, Fit: fit}
 }
 
@@ -184,6 +212,13 @@ func (c *carried) route(o *upstream.Options) {
 	o.WaitFor = c.bridge.WaitFor
 }
 
+func (c *carried) replication() metrics.Replication {
+	st := c.bridge.Status()
+	return carriedReplication(&st)
+}
+
+func (c *carried) comparisons() shrink.ProofStats { return shrink.ProofStats{} }
+
 func (c *carried) report(r *externalReport) {
 	st := c.bridge.Status()
 	r.Bridge = &st
@@ -197,7 +232,7 @@ type plain struct {
 	coord *shrink.Coordinator
 
 	mu     sync.Mutex
-	judged shrink.Judgement
+	judged shrink.Patient
 	looks  int
 }
 
@@ -210,7 +245,7 @@ func newPlain(x *external) (*plain, error) {
 	p := &plain{x: x}
 	p.coord, err = shrink.New(shrink.Options{
 		Target: lead, Key: x.cfg.tile38.heartbeatKey, MaxShrinks: -1,
-		Reach: func(string) tile38.Options { return x.engine() },
+		Reach: func(string) tile38.Options { return x.engine() }, Objects: x.objects(),
 	})
 	return p, err
 }
@@ -221,19 +256,20 @@ func (p *plain) compacts() compactor.Target { return nil }
 func (p *plain) close()                     {}
 
 func (p *plain) parts(ctx context.Context) {
+	p.x.part("comparison of objects", func() error { return p.coord.Prove(ctx, p.x.cfg.tile38.verifyEvery) })
 	p.x.part("comparison with the leader", func() error {
 		tick := time.NewTicker(p.x.cfg.tile38.verifyEvery)
 		defer tick.Stop()
 		for {
-			j := p.coord.Look(ctx, p.x.cfg.tile38.addr).Judgement
+			now := p.coord.Look(ctx, p.x.cfg.tile38.addr)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			p.mu.Lock()
-			was := p.judged.Condition
-			p.judged, p.looks = j, p.looks+1
+			was := p.judged.Judgement.Condition
+			p.judged, p.looks = now, p.looks+1
 			p.mu.Unlock()
-			if was != j.Condition {
+			if j := now.Judgement; was != j.Condition {
 				p.x.logger.Info("the Tile38 compared with its leader", "condition", j.Condition, "reasons", j.Reasons)
 			}
 			select {
@@ -251,13 +287,18 @@ func (p *plain) ready() (bool, []string) {
 	if p.looks == 0 {
 		return false, []string{"it has not been compared with its leader yet"}
 	}
-	return shrink.Ready(p.judged)
+	return shrink.Ready(p.judged.Judgement)
 }
 
 func (p *plain) route(o *upstream.Options) { o.Route = p.x.behindLeader }
 
+func (p *plain) replication() metrics.Replication { return metrics.Replication{} }
+
+func (p *plain) comparisons() shrink.ProofStats { return p.coord.Proofs() }
+
 func (p *plain) report(r *externalReport) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.Judgement = &p.judged
+	judged, st := p.judged, p.coord.Proofs()
+	r.Judgement, r.Compared, r.Comparisons = &judged.Judgement, judged.Compared, &st
 }

@@ -27,8 +27,12 @@ type externalReport struct {
 	Judgement *shrink.Judgement `json:"judgement,omitempty"` // of a follower without a bridge
 	Followers []followerReport  `json:"followers,omitempty"` // of a leader
 	Healing   *shrink.Report    `json:"healing,omitempty"`   // of followers, the last one
-	Compactor any               `json:"compactor,omitempty"`
-	Upstream  *upstream.Stats   `json:"upstream,omitempty"`
+	// Compared is what the last comparison of objects came to, of a follower without a
+	// bridge; Comparisons counts them, a leader's of all such followers.
+	Compared    *shrink.Comparison `json:"compared,omitempty"`
+	Comparisons *shrink.ProofStats `json:"comparisons,omitempty"`
+	Compactor   any                `json:"compactor,omitempty"`
+	Upstream    *upstream.Stats    `json:"upstream,omitempty"`
 }
 
 // followerReport is a follower as its leader's sidecar sees it.
@@ -36,6 +40,7 @@ type followerReport struct {
 	Addr    string `json:"addr"`
 	Bridged bool   `json:"bridged"`
 	shrink.Judgement
+	Compared *shrink.Comparison `json:"compared,omitempty"` // objects, the last time
 }
 
 // Status tells what the process is and does.
@@ -59,7 +64,8 @@ func (x *external) makeMetrics() error {
 	m, err := metrics.New(metrics.Options{
 		Sources: metrics.Sources{
 			Ready:       func() bool { ok, _ := x.gate.Ready(); return ok },
-			Replication: x.replicationSource,
+			Replication: x.role.replication,
+			Comparisons: x.comparisonsSource,
 			Compaction:  x.compactionSource,
 			Connections: func() metrics.Connections { return connections(x.proxy) },
 			Data:        x.dataSource,
@@ -81,23 +87,22 @@ func (x *external) makeMetrics() error {
 	return nil
 }
 
-// replicationSource is that of the bridge, if there is one: only it knows.
-func (x *external) replicationSource() metrics.Replication {
-	var report externalReport
-	x.role.report(&report)
-	r := metrics.Replication{Leading: metrics.Leading{Followers: len(report.Followers)}}
-	if st := report.Bridge; st != nil {
-		r.Follower = true
-		r.State, r.Following, r.CaughtUp = string(st.State), st.Leader, st.CaughtUp
-		r.LagBytes, r.Lag = st.LagBytes, lagDuration(st.LagSeconds)
-		r.DigestEqual = st.Verified && st.Divergences == 0
-		r.Received, r.Reconnects = uint64(st.BytesReceived), uint64(st.Reconnects)            // #nosec G115 -- counters
-		r.Continued = uint64(st.Resumes.Continued + st.Resumes.Found + st.Resumes.FoundByLog) // #nosec G115 -- counters
-		r.RangeResyncs = uint64(st.Resumes.Difference)                                        // #nosec G115 -- counters
-		r.FullResyncs = uint64(st.Resumes.Full + st.Resumes.Fresh)                            // #nosec G115 -- counters
-		r.Divergences = uint64(st.Divergences)                                                // #nosec G115 -- counters
+// carriedReplication is what a bridge, which alone knows, says of it.
+func carriedReplication(st *bridge.Status) metrics.Replication {
+	n := func(v int64) uint64 { return uint64(max(v, 0)) }
+	return metrics.Replication{
+		Follower: true, State: string(st.State), Following: st.Leader, CaughtUp: st.CaughtUp,
+		LagBytes: st.LagBytes, Lag: lagDuration(st.LagSeconds), DigestEqual: st.Verified && st.Divergences == 0,
+		Received: n(st.BytesReceived), Reconnects: n(st.Reconnects),
+		Continued:    n(st.Resumes.Continued + st.Resumes.Found + st.Resumes.FoundByLog),
+		RangeResyncs: n(st.Resumes.Difference), FullResyncs: n(st.Resumes.Full + st.Resumes.Fresh), Divergences: n(st.Divergences),
 	}
-	return r
+}
+
+func (x *external) comparisonsSource() metrics.Comparisons {
+	st := x.role.comparisons()
+	n := func(v int64) uint64 { return uint64(max(v, 0)) }
+	return metrics.Comparisons{Compared: n(st.Compared), Failed: n(st.Failed), Differing: st.Differing, Objects: st.Objects}
 }
 
 func (x *external) compactionSource() metrics.Compaction {

@@ -13,6 +13,7 @@ import (
 
 	"evenkeel/pkg/engine"
 	"evenkeel/pkg/engine/collection"
+	"evenkeel/pkg/engine/reply"
 )
 
 // ServerOptions say what Server is like; zero values stand for the defaults.
@@ -247,6 +248,19 @@ func (s *Server) Do(lines ...string) {
 	for _, line := range lines {
 		if answer := s.Args(strings.Fields(line)...); strings.HasPrefix(answer, "-") {
 			s.t.Fatalf("%s: %s", line, answer)
+		}
+	}
+}
+
+// Bend carries out writes in memory alone, whomever the server follows: it is not what
+// it should be then, and neither file nor leader know.
+func (s *Server) Bend(lines ...string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, line := range lines {
+		if changed, err := s.change(strings.Fields(line), &reply.Reply{}); err != nil || !changed {
+			s.t.Fatalf("%s: changed %v, %v", line, changed, err)
 		}
 	}
 }

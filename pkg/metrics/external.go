@@ -12,6 +12,14 @@ type Engine struct {
 	LogBytes    int64 // below 0: unknown
 }
 
+// Comparisons are those of followers with their leader, object by object.
+type Comparisons struct {
+	Compared  uint64 // came to an end
+	Failed    uint64 // came to nothing
+	Differing int64  // followers that differ, as of the last comparison of each
+	Objects   int64  // that differ in those
+}
+
 // Upstream is the way to engines in other processes, here and at the leader.
 type Upstream struct {
 	Connections    int64 // now
@@ -35,6 +43,7 @@ type external struct {
 	connections, dials                *prometheus.Desc
 	refused, lost, lostCommands       *prometheus.Desc
 	forwarded, leaderReads, ownWrites *prometheus.Desc
+	comparisons, differing, different *prometheus.Desc
 }
 
 func newExternal(o Options) *external {
@@ -56,6 +65,10 @@ func newExternal(o Options) *external {
 		forwarded:    d("upstream_forwarded_writes_total", "Writes sent to the leader."),
 		leaderReads:  d("upstream_leader_reads_total", "Reads sent to the leader."),
 		ownWrites:    d("upstream_own_write_waits_total", "Reads that waited for a write of their connection, by how that ended.", "result"),
+
+		comparisons: d("follower_comparisons_total", "Comparisons of a follower with its leader object by object, by how they ended.", "result"),
+		differing:   d("followers_differing", "Followers whose objects are not their leader's, as of the last comparison of each."),
+		different:   d("follower_different_objects", "Objects, hooks and channels that are not the leader's, of all followers."),
 	}
 }
 
@@ -72,10 +85,19 @@ func (x *external) Collect(ch chan<- prometheus.Metric) {
 		out.known(x.heap, e.HeapBytes)
 		out.known(x.log, e.LogBytes)
 	}
-	if x.from.Upstream == nil {
-		return
+	if x.from.Comparisons != nil {
+		c := x.from.Comparisons()
+		out.counter(x.comparisons, c.Compared, "ok")
+		out.counter(x.comparisons, c.Failed, "failed")
+		out.gauge(x.differing, float64(c.Differing))
+		out.gauge(x.different, float64(c.Objects))
 	}
-	u := x.from.Upstream()
+	if x.from.Upstream != nil {
+		x.upstream(out, x.from.Upstream())
+	}
+}
+
+func (x *external) upstream(out sink, u Upstream) {
 	out.gauge(x.connections, float64(u.Connections))
 	out.counter(x.dials, u.Dialled, "ok")
 	out.counter(x.dials, u.DialFailures, "failed")

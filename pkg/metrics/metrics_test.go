@@ -366,7 +366,8 @@ func TestValidate(t *testing.T) {
 func TestExternal(t *testing.T) {
 	e := Engine{Up: true, MemoryBytes: 100, HeapBytes: 50, LogBytes: 7}
 	m, err := New(Options{Sources: Sources{
-		Engine: func() Engine { return e },
+		Engine:      func() Engine { return e },
+		Comparisons: func() Comparisons { return Comparisons{Compared: 12, Failed: 13, Differing: 14, Objects: 15} },
 		Upstream: func() Upstream {
 			return Upstream{Connections: 3, Dialled: 9, DialFailures: 2, Refused: 4, Lost: 5, LostCommands: 6, Forwarded: 10, LeaderReads: 11, OwnWriteWaits: 8, OwnWriteMisses: 1}
 		},
@@ -381,6 +382,8 @@ func TestExternal(t *testing.T) {
 		"evenkeel_upstream_commands_refused_total": 4, "evenkeel_upstream_connections_lost_total": 5, "evenkeel_upstream_commands_lost_total": 6,
 		"evenkeel_upstream_forwarded_writes_total": 10, "evenkeel_upstream_leader_reads_total": 11,
 		`evenkeel_upstream_own_write_waits_total{result="ok"}`: 7, `evenkeel_upstream_own_write_waits_total{result="timeout"}`: 1,
+		`evenkeel_follower_comparisons_total{result="ok"}`: 12, `evenkeel_follower_comparisons_total{result="failed"}`: 13,
+		"evenkeel_followers_differing": 14, "evenkeel_follower_different_objects": 15,
 	})
 	e = Engine{MemoryBytes: -1, HeapBytes: -1, LogBytes: -1}
 	values, _ = scrape(t, m)

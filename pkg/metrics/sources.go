@@ -21,6 +21,7 @@ type Sources struct {
 	Server      func() Server
 	Engine      func() Engine   // of an engine in another process
 	Upstream    func() Upstream // to such engines
+	Comparisons func() Comparisons
 }
 
 // Log is the append-only log.

@@ -181,7 +181,9 @@ func TestRealTransports(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"web", "posted", "socket"} {
-		f.eventually(id, func() bool { return strings.Contains(ask("GET /get+fleet+"+id+" HTTP/1.1\r\n\r\n"), `"coordinates":[-115,33]`) })
+		f.eventually(id, func() bool {
+			return strings.Contains(ask("GET /get+fleet+"+id+" HTTP/1.1\r\n\r\n"), `"coordinates":[-115,33]`)
+		})
 	}
 	if s := f.b.Stats(); s.Forwarded != 3 || s.LeaderReads != 0 {
 		t.Errorf("%+v", s)

@@ -105,12 +105,24 @@ type podStatus struct {
 	Followers []struct {
 		Bridged   bool
 		Condition string
+		Compared  *comparison
 	}
-	Healing *struct {
+	Compared *comparison
+	Healing  *struct {
 		Shrinks int
 		Error   string
 	}
 	Compactor struct{ OK, Failed int }
+}
+
+// comparison is one of all objects of a follower.
+type comparison struct {
+	Objects, Differences int64
+	Error                string
+}
+
+func (c *comparison) equal(objects int64) bool {
+	return c != nil && c.Error == "" && c.Differences == 0 && c.Objects >= objects
 }
 
 func (s *server) pod() (st podStatus) {
@@ -246,6 +258,14 @@ func TestPodWithoutBridge(t *testing.T) {
 		equal(t, l, f)
 		if h := l.pod().Healing; h == nil || h.Error != "" {
 			t.Errorf("healing: %+v", h)
+		}
+		// Neither counts it as healed before its objects are compared.
+		if c := f.pod().Compared; !c.equal(3000) {
+			t.Errorf("the follower's sidecar has compared %+v", c)
+		}
+		l.waitFor("a proved follower", func() bool { fs := l.pod().Followers; return len(fs) == 1 && fs[0].Compared.equal(3000) })
+		if n := l.metric(`evenkeel_follower_comparisons_total{result="ok"}`); n == 0 || l.metric("evenkeel_followers_differing") != 0 {
+			t.Errorf("%v comparisons", n)
 		}
 	})
 }

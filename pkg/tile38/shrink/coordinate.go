@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,8 @@ var ErrSick = errors.New("followers are not what their leader is")
 // Coordinator compacts a leader and brings its followers through it. It is the
 // compactor.Target of a leader's sidecar.
 type Coordinator struct {
-	opt Options
+	opt    Options
+	proofs *proofs
 
 	busy sync.Mutex // held while followers are healed
 
@@ -36,7 +38,7 @@ func New(o Options) (*Coordinator, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("shrink: %w", err)
 	}
-	return &Coordinator{opt: o}, nil
+	return &Coordinator{opt: o, proofs: newProofs(o.Objects)}, nil
 }
 
 // Facts are those of the leader's log.
@@ -59,10 +61,12 @@ func (c *Coordinator) Last() *Report {
 // again and again, it stands in Last.
 func (c *Coordinator) Compact(ctx context.Context) (compactor.Result, error) {
 	known, _ := c.followers(ctx) // who is away now is not dropped by it
+	c.proofs.dropped(c.unbridged()...)
 	r, err := c.opt.Target.Compact(ctx)
 	if err != nil {
 		return r, err
 	}
+	c.proofs.dropped(c.unbridged()...)
 	if _, err := c.heal(ctx, known); err != nil && ctx.Err() != nil {
 		return r, err
 	}
@@ -85,7 +89,22 @@ func (c *Coordinator) Judge(ctx context.Context) ([]Patient, error) {
 	}
 	l := newLooker(c.opt)
 	defer l.Close()
-	return l.Patients(ctx, addrs), ctx.Err()
+	ps := l.Patients(ctx, addrs)
+	if ctx.Err() != nil {
+		return ps, ctx.Err()
+	}
+	for i := range ps {
+		c.proofs.saw(&ps[i], false)
+	}
+	c.proofs.absent(addrs)
+	return ps, nil
+}
+
+// unbridged lists the followers that a rewrite drops, as far as they are known.
+func (c *Coordinator) unbridged() (addrs []string) {
+	c.proofs.mu.Lock()
+	defer c.proofs.mu.Unlock()
+	return slices.Collect(maps.Keys(c.proofs.of))
 }
 
 // followers lists those that the leader tells, and those of the options.
@@ -106,9 +125,11 @@ type healing struct {
 	since  map[string]progress
 	resets map[string]int
 	id     string // the leader's, at first
-	head   string // checksum of the block that the leader's log begins with
-	notes  []string
-	report Report
+	// disturbed is how many comparisons have come to nothing.
+	disturbed int
+	head      string // checksum of the block that the leader's log begins with
+	notes     []string
+	report    Report
 }
 
 // progress is how far a follower had come when it last got on.
@@ -126,6 +147,7 @@ func (c *Coordinator) heal(ctx context.Context, known []string) (Report, error) 
 		since: map[string]progress{}, resets: map[string]int{}, report: Report{Start: time.Now()},
 	}
 	defer h.look.Close()
+	c.proofs.again()
 	err := h.run(ctx)
 	h.report.Duration = time.Since(h.report.Start)
 	if err != nil {
@@ -154,6 +176,18 @@ func (h *healing) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		s := Plan(v)
+		if s.Kind == Done {
+			sick, again := h.prove(ctx, &v)
+			if again {
+				continue
+			}
+			if sick {
+				s = Plan(v)
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		h.report.note(s)
 		h.opt.OnStep(s)
 		switch s.Kind {
@@ -168,6 +202,7 @@ func (h *healing) run(ctx context.Context) error {
 		case Reset:
 			for _, addr := range s.Followers {
 				h.resets[addr]++
+				h.proofs.dropped(addr)
 				if err := h.reset(ctx, addr); err != nil {
 					h.note("reset of %s: %v", addr, err)
 				}
@@ -202,15 +237,50 @@ func (h *healing) view(ctx context.Context) View {
 		if err == nil && !named && !slices.Contains(told, p.Addr) && p.Judgement.Condition != Unreachable {
 			p.Judgement.Condition, p.Judgement.Reasons = CatchingUp, []string{"it is not connected to the leader"}
 		}
+		h.proofs.saw(p, true)
 		p.Since, p.Resets = h.track(p, v.Now), h.resets[p.Addr]
 		f := h.report.follower(*p)
 		if p.Judgement.Sick() {
 			sick = append(sick, p.Addr)
 		}
 		f.Bridged, f.Judgement, f.Resets, f.Fine = p.Bridged, p.Judgement, p.Resets, p.Judgement.Condition == Fine
+		f.Compared = p.Compared
 	}
 	v.Stranger = h.look.stranger(h.id, sick)
 	return v
+}
+
+// maxDisturbed is how often a comparison may come to nothing because something happens
+// to the follower, in one Heal.
+const maxDisturbed = 3
+
+// prove compares the objects of followers that were healed, and look fine. sick: one
+// of them is not. again: something has happened to one meanwhile.
+func (h *healing) prove(ctx context.Context, v *View) (sick, again bool) {
+	for i := range v.Followers {
+		p := &v.Followers[i]
+		if p.Bridged || p.Judgement.Condition != Fine || !h.proofs.needs(p.Addr) {
+			continue
+		}
+		found, ok := h.Coordinator.prove(ctx, p.Addr)
+		if ctx.Err() != nil {
+			return false, false
+		}
+		f := h.report.follower(*p)
+		f.Compared = &found
+		switch {
+		case !ok:
+			h.disturbed++
+			again = again || h.disturbed <= maxDisturbed
+			h.note("%s: something happened to it while its objects were compared", p.Addr)
+		case found.Error != "":
+			h.note("%s: its objects cannot be compared: %s", p.Addr, found.Error)
+		case found.Differences > 0:
+			h.proofs.saw(p, true)
+			f.Judgement, f.Fine, sick = p.Judgement, false, true
+		}
+	}
+	return sick, again
 }
 
 // track returns since when a follower has not got on.
@@ -231,9 +301,11 @@ func (h *healing) shrink(ctx context.Context, s Step) error {
 			f.Shrinks++
 		}
 	}
+	h.proofs.dropped(h.unbridged()...)
 	if _, err := h.opt.Target.Compact(ctx); err != nil {
 		return err
 	}
+	h.proofs.dropped(h.unbridged()...)
 	if !h.settle(ctx) {
 		return context.Cause(ctx)
 	}

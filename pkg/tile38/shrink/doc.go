@@ -7,6 +7,7 @@
 //	state.go      what is remembered of the last rewrite over a restart
 //	judge.go      from what leader and follower say to what is the matter; pure
 //	look.go       asks both, as often as it takes to judge
+//	proof.go      objects have the last word on who looks fine by its counts
 //	plan.go       from judgements to the next step; pure
 //	coordinate.go carries the steps out: rewrite again, reset, wait, give up
 //	report.go     what came of it, for each follower
@@ -25,6 +26,7 @@
 //   - A follower is called fine only when its size and all its counts lie between
 //     what the leader said before and after; what differs is looked at several
 //     times, as both are at work.
+//   - A follower that was healed is fine only once its objects were compared, too.
 //   - The number of rewrites that a follower is worth is bounded.
 //   - Judge and Plan are functions of their arguments alone.
 //

@@ -37,6 +37,7 @@ const (
 	Doubled     Condition = "doubled"     // its aof_size counts more than its leader's log: caught_up says nothing
 	Diverged    Condition = "diverged"    // its objects are not its leader's
 	Detached    Condition = "detached"    // it has no leader
+	Comparing   Condition = "comparing"   // its counts are right again, and its objects are not known to be
 	Unreachable Condition = "unreachable"
 	Unknown     Condition = "unknown" // its leader does not answer
 )

@@ -25,9 +25,6 @@ type LookOptions struct {
 	// File returns the size of a follower's file, below 0 when it is unknown; nil: it
 	// always is.
 	File func(addr string) int64
-	// Verify compares the objects of a follower that looks fine with the leader's and
-	// says how many differ; nil: counts are enough.
-	Verify func(ctx context.Context, addr string) (differ int, err error)
 }
 
 // EnsureDefaults fills in what is missing and has a default.
@@ -110,25 +107,7 @@ func (l *Looker) Patients(ctx context.Context, addrs []string) []Patient {
 			break
 		}
 	}
-	if l.opt.Verify != nil {
-		for i := range ps {
-			l.verify(ctx, &ps[i])
-		}
-	}
 	return ps
-}
-
-// verify lets objects have the last word on a follower that looks fine.
-func (l *Looker) verify(ctx context.Context, p *Patient) {
-	if p.Judgement.Condition != Fine {
-		return
-	}
-	switch n, err := l.opt.Verify(ctx, p.Addr); {
-	case err != nil:
-		p.Judgement.Condition, p.Judgement.Reasons = Unknown, []string{"its objects cannot be compared: " + err.Error()}
-	case n > 0:
-		p.Judgement.Condition, p.Judgement.Reasons = Diverged, []string{fmt.Sprintf("%d objects or hooks are not the leader's", n)}
-	}
 }
 
 // round looks at all followers between two looks at the leader.

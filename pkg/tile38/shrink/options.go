@@ -117,7 +117,8 @@ type Options struct {
 	// a shorter one no rewrite heals. Default 512 KiB, as Tile38's.
 	Block int64
 
-	Look LookOptions
+	Look    LookOptions
+	Objects ObjectOptions
 	// Stall is how long a follower may be unreachable, or catching up without getting
 	// on. Default 2 min.
 	Stall time.Duration
@@ -141,6 +142,7 @@ func (o *Options) EnsureDefaults() {
 	preset(&o.Pause, time.Second)
 	preset(&o.Settle, 3*time.Second)
 	o.Look.EnsureDefaults()
+	o.Objects.EnsureDefaults()
 	if o.Reach == nil && o.Target != nil {
 		lead := o.Target.opt.Engine
 		o.Reach = func(addr string) tile38.Options {
@@ -173,7 +175,7 @@ func (o *Options) Validate() error {
 	if o.MaxUnavailable < 1 {
 		faults = append(faults, fmt.Errorf("max unavailable: %d is below 1", o.MaxUnavailable))
 	}
-	faults = append(faults, o.Look.Validate(), positive(map[string]time.Duration{"stall": o.Stall, "pause": o.Pause, "settle": o.Settle}))
+	faults = append(faults, o.Look.Validate(), o.Objects.Validate(), positive(map[string]time.Duration{"stall": o.Stall, "pause": o.Pause, "settle": o.Settle}))
 	return errors.Join(faults...)
 }
 

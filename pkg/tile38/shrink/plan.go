@@ -33,6 +33,8 @@ type Patient struct {
 	Judgement Judgement
 	Since     time.Time // since when it has not got on
 	Resets    int       // that it has had
+	// Compared is what the last comparison of its objects came to; nil: there was none.
+	Compared *Comparison
 }
 
 // View is all that Plan goes by.

@@ -26,5 +26,7 @@ func Ready(j Judgement) (bool, []string) {
 func (c *Coordinator) Look(ctx context.Context, addr string) Patient {
 	l := newLooker(c.opt)
 	defer l.Close()
-	return l.Patients(ctx, []string{addr})[0]
+	p := l.Patients(ctx, []string{addr})[0]
+	c.proofs.saw(&p, false)
+	return p
 }

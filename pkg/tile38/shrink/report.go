@@ -11,6 +11,8 @@ type FollowerReport struct {
 	Shrinks int  `json:"shrinks,omitempty"` // rewrites that were made for it, among others
 	Resets  int  `json:"resets,omitempty"`
 	Fine    bool `json:"fine"`
+	// Compared is what the last comparison of its objects came to.
+	Compared *Comparison `json:"compared,omitempty"`
 }
 
 // Report tells what became of the followers after a rewrite.
