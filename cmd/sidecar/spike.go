@@ -14,6 +14,7 @@ import (
 
 	"evenkeel/internal/load"
 	"evenkeel/pkg/spike"
+	"evenkeel/pkg/tlsfile"
 )
 
 // spiking is what `sidecar spike` is asked for.
@@ -21,6 +22,9 @@ type spiking struct {
 	o    spike.Options
 	json bool
 	page string
+
+	shown                  tlsfile.Files
+	leaderTLS, followerTLS *peerTLS
 }
 
 func spikeCommand() *cobra.Command {
@@ -55,6 +59,7 @@ and, if the follower has another, EVENKEEL_FOLLOWER_PASSWORD.`,
 	f.IntVar(&s.o.Rate, "rate", s.o.Rate, "requests a second of each operation")
 	f.DurationVar(&s.o.Phase, "phase", s.o.Phase, "how long is measured before the compaction, and after")
 	f.DurationVar(&s.o.Limit, "limit", s.o.Limit, "how long the compaction may take, and the follower until it is level")
+	s.leaderTLS, s.followerTLS = peersFlags(f, &s.shown)
 	f.BoolVar(&s.o.Keep, "keep", false, "leave the collection there")
 	f.BoolVar(&s.json, "json", false, "write everything as JSON")
 	f.StringVar(&s.page, "html", "", "write a page with pictures to this file")
@@ -66,7 +71,8 @@ func (s *spiking) run(ctx context.Context, out, errOut io.Writer) error {
 		flag   string
 		server *load.Server
 		env    string
-	}{{"--leader", &s.o.Leader, "EVENKEEL_PASSWORD"}, {"--follower", &s.o.Follower, "EVENKEEL_FOLLOWER_PASSWORD"}} {
+		tls    *peerTLS
+	}{{"--leader", &s.o.Leader, "EVENKEEL_PASSWORD", s.leaderTLS}, {"--follower", &s.o.Follower, "EVENKEEL_FOLLOWER_PASSWORD", s.followerTLS}} {
 		if a.server.Addr == "" && a.flag != "--leader" {
 			continue
 		}
@@ -75,6 +81,9 @@ func (s *spiking) run(ctx context.Context, out, errOut io.Writer) error {
 		}
 		var err error
 		if a.server.Auth, err = secret("", a.env, "EVENKEEL_PASSWORD"); err != nil {
+			return err
+		}
+		if a.server.Dial, err = a.tls.dialer(); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,46 @@ func (t *tlsConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.leaderName, "leader-tls-name", "", "what the leader's certificate must name; without, the host of --follow")
 }
 
+// peerTLS is what the flags say about TLS towards a server that is asked; shown is what
+// is shown to those that ask.
+type peerTLS struct {
+	role     string // "leader" or "follower"
+	on       bool
+	ca, name string
+	shown    *tlsfile.Files
+}
+
+// peersFlags are the flags for a leader and a follower that are asked.
+func peersFlags(f *pflag.FlagSet, shown *tlsfile.Files) (leader, follower *peerTLS) {
+	f.StringVar(&shown.Cert, "tls-cert", "", "file with the certificate that is shown to servers which ask for one, and its chain")
+	f.StringVar(&shown.Key, "tls-key", "", "file with its key")
+	leader, follower = &peerTLS{role: "leader", shown: shown}, &peerTLS{role: "follower", shown: shown}
+	for _, p := range []*peerTLS{leader, follower} {
+		f.BoolVar(&p.on, p.role+"-tls", false, "the "+p.role+" speaks TLS; --tls-cert is shown to it if it asks")
+		f.StringVar(&p.ca, p.role+"-tls-ca", "", "file with the certificates of those who sign the "+p.role+"'s; without, those that the system trusts")
+		f.StringVar(&p.name, p.role+"-tls-name", "", "what the "+p.role+"'s certificate must name; without, the host of --"+p.role)
+	}
+	return leader, follower
+}
+
+// dialer returns how the server is connected to; nil: over TCP as it is.
+func (p *peerTLS) dialer() (func(ctx context.Context, addr string) (net.Conn, error), error) {
+	if err := p.shown.Validate(); err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	if !p.on {
+		if p.ca != "" || p.name != "" {
+			return nil, fmt.Errorf("--%s-tls-ca, --%s-tls-name: give --%s-tls as well", p.role, p.role, p.role)
+		}
+		return nil, nil
+	}
+	c, err := tlsfile.NewClient(tlsfile.Files{Cert: p.shown.Cert, Key: p.shown.Key, CA: p.ca}, p.name, func(error) {})
+	if err != nil {
+		return nil, fmt.Errorf("--%s-tls: %w", p.role, err)
+	}
+	return c.Dial, nil
+}
+
 func (t *tlsConfig) check() (faults []error) {
 	if err := t.own.Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("--tls-cert, --tls-key: %w", err))

@@ -11,6 +11,7 @@ import (
 
 	"evenkeel/pkg/tile38"
 	"evenkeel/pkg/tile38/verify"
+	"evenkeel/pkg/tlsfile"
 )
 
 // The exit statuses of `sidecar verify`.
@@ -30,6 +31,8 @@ type verification struct {
 	repair, json, noExpiry           bool
 	maxReport, rate, page            int
 	tolerance, settle, timeout       time.Duration
+	shown                            tlsfile.Files
+	leaderTLS, followerTLS           *peerTLS
 }
 
 func verifyCommand() *cobra.Command {
@@ -79,6 +82,7 @@ Exit status:
 	f.DurationVar(&v.settle, "settle", 2*time.Second, "how long what differs is watched: more than the follower is behind")
 	f.BoolVar(&v.noExpiry, "no-expiry", false, "leave times to live out: they are most of the time it takes")
 	f.DurationVar(&v.timeout, "timeout", 30*time.Second, "how long to wait for a server's answer")
+	v.leaderTLS, v.followerTLS = peersFlags(f, &v.shown)
 	return cmd
 }
 
@@ -123,13 +127,17 @@ func (v *verification) validate() error {
 }
 
 // source reaches one of the servers.
-func (v *verification) source(addr, authFile, env string) (*verify.LiveSource, error) {
+func (v *verification) source(addr, authFile, env string, p *peerTLS) (*verify.LiveSource, error) {
 	auth, err := secret(authFile, env, "EVENKEEL_PASSWORD")
 	if err != nil {
 		return nil, err
 	}
+	dial, err := p.dialer()
+	if err != nil {
+		return nil, err
+	}
 	return verify.Live(verify.LiveOptions{
-		Options: tile38.Options{Addr: addr, Auth: auth, Timeout: v.timeout},
+		Options: tile38.Options{Addr: addr, Auth: auth, Timeout: v.timeout, Dial: dial},
 		Page:    v.page, Rate: v.rate, NoExpiry: v.noExpiry,
 	})
 }
@@ -138,12 +146,12 @@ func (v *verification) run(ctx context.Context, out, errOut io.Writer) error {
 	if err := v.validate(); err != nil {
 		return err
 	}
-	leader, err := v.source(v.leader, v.leaderAuthFile, "EVENKEEL_LEADER_PASSWORD")
+	leader, err := v.source(v.leader, v.leaderAuthFile, "EVENKEEL_LEADER_PASSWORD", v.leaderTLS)
 	if err != nil {
 		return err
 	}
 	defer leader.Close()
-	follower, err := v.source(v.follower, v.followerAuthFile, "EVENKEEL_FOLLOWER_PASSWORD")
+	follower, err := v.source(v.follower, v.followerAuthFile, "EVENKEEL_FOLLOWER_PASSWORD", v.followerTLS)
 	if err != nil {
 		return err
 	}

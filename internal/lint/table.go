@@ -65,6 +65,7 @@ func floors() map[string]float64 {
 		"pkg/spike":                3,   // measures two servers around a compaction
 		"internal/testkit":         2.5, // a Tile38 leader and follower for tests
 		"internal/testkit/kubeapi": 0,   // an API server for tests
+		"internal/testkit/certs":   0,   // certificates for tests
 
 		"pkg/metrics":  4,
 		"pkg/timeline": 4,

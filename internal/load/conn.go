@@ -18,6 +18,20 @@ const ReplyTimeout = 2 * time.Minute
 type Server struct {
 	Addr string // host:port
 	Auth string // password; empty: none
+	// Dial connects; nil: over TCP as it is.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// dialTimeout is how long connecting may take.
+const dialTimeout = 5 * time.Second
+
+func (s Server) dial(ctx context.Context) (net.Conn, error) {
+	if s.Dial == nil {
+		return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", s.Addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return s.Dial(ctx, s.Addr)
 }
 
 // Conn is one client connection. Requests are written to Conn itself.
@@ -28,7 +42,7 @@ type Conn struct {
 
 // Dial connects and, if there is a password, says it.
 func Dial(ctx context.Context, to Server) (*Conn, error) {
-	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", to.Addr)
+	c, err := to.dial(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -2,85 +2,22 @@ package tlsfile
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"evenkeel/internal/testkit/certs"
 )
 
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	t.Helper()
-	a := &authority{t: t}
-	a.cert, a.key, a.pem = a.sign(name, nil, nil)
-	return a
-}
-
-func (a *authority) sign(name string, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, []byte) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if parent == nil {
-		parent, by = c, key
-		c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return parsed, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// issue writes tls.crt, tls.key and ca.crt into a folder.
-func (a *authority) issue(dir, name string) Files {
-	a.t.Helper()
-	_, key, cert := a.sign(name, a.cert, a.key)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	f := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), CA: filepath.Join(dir, "ca.crt")}
-	for name, text := range map[string][]byte{
-		f.Cert: cert, f.Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), f.CA: a.pem,
-	} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	return f
-}
+// issue writes the files of a certificate into a folder.
+func issue(a *certs.Authority, dir, name string) Files { return Files(a.Issue(dir, name)) }
 
 // serve echoes a byte over TLS until the test ends.
 func serve(t *testing.T, config *tls.Config) string {
@@ -135,14 +72,14 @@ func age(w *watcher) {
 // A secret that Kubernetes mounts is a link "..data" to a folder, and is changed
 // by exchanging the link.
 func TestRotation(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := certs.New(t, "ca")
 	dir := t.TempDir()
 	swap := func(folder, name string) {
 		t.Helper()
 		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		ca.issue(filepath.Join(dir, folder), name)
+		issue(ca, filepath.Join(dir, folder), name)
 		if err := os.Symlink(folder, filepath.Join(dir, "..data_tmp")); err != nil {
 			t.Fatal(err)
 		}
@@ -183,12 +120,12 @@ func TestRotation(t *testing.T) {
 
 	// The authority is exchanged too.
 	old := ca
-	ca = newAuthority(t, "new ca")
+	ca = certs.New(t, "new ca")
 	swap("..3", "third")
 	age(client.w)
 	time.Sleep(Every + 10*time.Millisecond)
 	want("third")
-	stranger, err := NewClient(old.issue(t.TempDir(), "stranger"), "", nil)
+	stranger, err := NewClient(issue(old, t.TempDir(), "stranger"), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,9 +135,9 @@ func TestRotation(t *testing.T) {
 }
 
 func TestHalfRenewal(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := certs.New(t, "ca")
 	dir := t.TempDir()
-	files := ca.issue(dir, "first")
+	files := issue(ca, dir, "first")
 	files.CA = ""
 	var faults []string
 	w, err := newWatcher(files, func(c []tls.Certificate, _ *x509.CertPool) *tls.Config {
@@ -214,7 +151,7 @@ func TestHalfRenewal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca.issue(dir, "second")
+	issue(ca, dir, "second")
 	second, err := os.ReadFile(files.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -241,8 +178,8 @@ func TestHalfRenewal(t *testing.T) {
 }
 
 func TestClientChecks(t *testing.T) {
-	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
-	files := ca.issue(t.TempDir(), "server.test")
+	ca, other := certs.New(t, "ca"), certs.New(t, "other")
+	files := issue(ca, t.TempDir(), "server.test")
 	files.CA = ""
 	config, err := Server(files, nil)
 	if err != nil {
@@ -258,7 +195,7 @@ func TestClientChecks(t *testing.T) {
 		{"by address", "", caFile, true},
 		{"by name", "server.test", caFile, true},
 		{"wrong name", "else.test", caFile, false},
-		{"wrong authority", "", Files{CA: other.issue(t.TempDir(), "x").CA}, false},
+		{"wrong authority", "", Files{CA: issue(other, t.TempDir(), "x").CA}, false},
 		{"no authority", "", Files{}, false},
 	} {
 		client, err := NewClient(c.files, c.server, nil)

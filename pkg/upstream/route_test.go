@@ -3,26 +3,17 @@ package upstream
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"evenkeel/internal/testkit/certs"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/resp"
 	"evenkeel/pkg/tile38"
@@ -304,38 +295,9 @@ func TestLeaderLost(t *testing.T) {
 	c.want("+here PING\r\n")
 }
 
-// certificates writes a certificate for 127.0.0.1 that has signed itself.
-func certificates(t *testing.T) tlsfile.Files {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "pod"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	f := tlsfile.Files{Cert: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k"), CA: filepath.Join(dir, "c")}
-	err = errors.Join(os.WriteFile(f.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(f.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 // TLS on both sides: the client's and that of a leader, whose proxy it is too.
 func TestTLS(t *testing.T) {
-	files := certificates(t)
+	files := tlsfile.Files(certs.New(t, "ca").Issue(t.TempDir(), "pod"))
 	client, err := tlsfile.NewClient(files, "", nil)
 	if err != nil {
 		t.Fatal(err)

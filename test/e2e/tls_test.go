@@ -2,79 +2,47 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"evenkeel/internal/testkit"
+	"evenkeel/internal/testkit/certs"
 )
 
-// authority signs certificates.
+// authority issues certificates by name.
 type authority struct {
-	t    *testing.T
-	dir  string
-	file string // its own certificate
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	*certs.Authority
+	t      *testing.T
+	file   string // its own certificate
+	issued map[string]certs.Files
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.file, _ = a.sign("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	a := &authority{Authority: certs.New(t, "ca"), t: t, issued: map[string]certs.Files{}}
+	a.file = a.files("ca user").CA
 	return a
 }
 
-// sign makes a certificate and its key, as files.
-func (a *authority) sign(name string, c *x509.Certificate) (cert, key string) {
-	a.t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
+// files are those of a certificate for 127.0.0.1.
+func (a *authority) files(name string) certs.Files {
+	if _, ok := a.issued[name]; !ok {
+		a.issued[name] = a.Issue(a.t.TempDir(), name)
 	}
-	c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if a.key == nil {
-		a.cert, a.key = c, k
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, &k.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, key = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: raw}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	return cert, key
+	return a.issued[name]
 }
 
-// flags makes a certificate for 127.0.0.1 and returns the flags of a pod that shows
-// it to clients, and to its leader, and wants one from both.
+// flags returns those of a pod that shows a certificate to clients, and to its
+// leader, and wants one from both.
 func (a *authority) flags(name string) []string {
-	cert, key := a.sign(name, &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	return []string{"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", a.file}
+	f := a.files(name)
+	return []string{"--tls-cert", f.Cert, "--tls-key", f.Key, "--tls-client-ca", f.CA}
 }
 
 // client is one with a certificate; without name it has none.
@@ -87,7 +55,7 @@ func (a *authority) client(addr, name string) *redis.Client {
 	}
 	c := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	if name != "" {
-		pair, err := tls.LoadX509KeyPair(filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key"))
+		pair, err := tls.LoadX509KeyPair(a.files(name).Cert, a.files(name).Key)
 		if err != nil {
 			a.t.Fatal(err)
 		}
