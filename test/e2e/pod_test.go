@@ -102,17 +102,21 @@ type podStatus struct {
 		Verified bool
 		Resumes  struct{ Continued, Found, Fresh, Difference, Full int64 }
 	}
-	Followers []struct {
-		Bridged   bool
-		Condition string
-		Compared  *comparison
-	}
-	Compared *comparison
-	Healing  *struct {
+	Followers []podFollower
+	Compared  *comparison
+	Healing   *struct {
 		Shrinks int
 		Error   string
 	}
 	Compactor struct{ OK, Failed int }
+}
+
+// podFollower is one as its leader's sidecar shows it.
+type podFollower struct {
+	Addr      string
+	Bridged   bool
+	Condition string
+	Compared  *comparison
 }
 
 // comparison is one of all objects of a follower.

@@ -73,18 +73,29 @@ func start(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
 	s := launch(t, dir, args...)
 	s.waitFor("a banner", func() bool { return s.addr != "" })
+	s.connect()
+	return s
+}
+
+// connect makes the server's client.
+func (s *server) connect() {
 	s.rdb = redis.NewClient(&redis.Options{
 		Addr: s.addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1, PoolSize: 20,
 		ReadTimeout: patience, WriteTimeout: patience,
 	})
-	t.Cleanup(func() { _ = s.rdb.Close() })
-	return s
+	s.t.Cleanup(func() { _ = s.rdb.Close() })
 }
 
 // launch runs a sidecar without waiting.
 func launch(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: dir, log: &syncBuffer{}, ended: make(chan struct{}), cmd: command(dir, args...)}
+	return launched(t, dir, command(dir, args...))
+}
+
+// launched runs a command that is a sidecar.
+func launched(t *testing.T, dir string, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{t: t, dir: dir, log: &syncBuffer{}, ended: make(chan struct{}), cmd: cmd}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
