@@ -39,6 +39,7 @@ type tile38Config struct {
 	readFrom         string
 	readYourWrites   time.Duration
 	connectWait      time.Duration
+	protectedMode    string
 	maxPending       int
 	maxUnavailable   int
 	maxShrinks       int
@@ -67,6 +68,7 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 	own.BoolVar(&t.writeForwarding, "write-forwarding", true, "with --follow: writes go to the leader")
 	own.StringVar(&t.readFrom, "read-from", "fit", "with --follow, who answers reads: local; fit: here while ready, else the leader; leader")
 	own.DurationVar(&t.readYourWrites, "read-your-writes-timeout", time.Second, "how long a read waits for what the same connection has written through the leader; then the leader answers it")
+	own.StringVar(&t.protectedMode, "protected-mode", "no", "yes: serve clients of this machine alone, as long as there is no --engine-password-file, no --tls-client-ca and no host in --listen: what the Tile38's own --protected-mode yes does no more, as all its clients come from here now")
 	own.DurationVar(&t.connectWait, "engine-wait", 5*time.Second, "how long commands wait for a Tile38 that cannot be reached")
 	own.IntVar(&t.maxPending, "max-pending-commands", 64<<10, "commands of one client that may be under way")
 	own.IntVar(&t.maxUnavailable, "max-unavailable", 1, "followers that may be unready at the same time because of compactions")
@@ -127,6 +129,9 @@ func (t *tile38Config) check(follow string) (faults []error) {
 	case "local", "fit", "leader":
 	default:
 		faults = append(faults, fmt.Errorf("--read-from %q: want local, fit or leader", t.readFrom))
+	}
+	if t.protectedMode != "yes" && t.protectedMode != "no" {
+		faults = append(faults, fmt.Errorf("--protected-mode %q: want yes or no", t.protectedMode))
 	}
 	for _, d := range []struct {
 		flag  string

@@ -26,7 +26,7 @@ func parse(t *testing.T, args ...string) (*config, error) {
 func TestEngineFlags(t *testing.T) {
 	for _, f := range []string{
 		"announce=host", "engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
-		"heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
+		"protected-mode=maybe", "heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
 		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
 	} {
 		name, value, _ := strings.Cut(f, "=")
@@ -37,7 +37,7 @@ func TestEngineFlags(t *testing.T) {
 	}
 	for _, args := range [][2]string{
 		{"tile38", "appendfsync=always"}, {"tile38", "compaction-cpu=10"}, {"tile38", "max-bulk=100"}, {"tile38", "hook-senders=3"},
-		{"embedded", "engine-addr=127.0.0.1:9851"}, {"embedded", "read-from=fit"}, {"embedded", "bridge=false"},
+		{"embedded", "engine-addr=127.0.0.1:9851"}, {"embedded", "read-from=fit"}, {"embedded", "bridge=false"}, {"embedded", "protected-mode=yes"},
 	} {
 		name, _, _ := strings.Cut(args[1], "=")
 		_, err := parse(t, "--engine="+args[0], "--"+args[1])

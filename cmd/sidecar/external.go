@@ -113,7 +113,7 @@ func (x *external) assemble() error {
 		return err
 	}
 	p := x.cfg.proxy
-	p.Logger, p.DrainTimeout = x.logger, x.cfg.drainTimeout
+	p.Logger, p.DrainTimeout, p.Refuse = x.logger, x.cfg.drainTimeout, x.cfg.protection()
 	if x.proxy, err = proxy.NewRaw(p, x.backend); err != nil {
 		return err
 	}

@@ -152,7 +152,9 @@ func connections(p *proxy.Server) metrics.Connections {
 	}
 	return metrics.Connections{
 		Open: st.Current, Accepted: uint64(st.Total),
-		Rejected:   []metrics.Rejected{{Reason: "max_connections", Count: uint64(st.Rejected)}},
+		Rejected: []metrics.Rejected{
+			{Reason: "max_connections", Count: uint64(st.Rejected)}, {Reason: "protected_mode", Count: uint64(st.Refused)},
+		},
 		Transports: transports,
 	}
 }

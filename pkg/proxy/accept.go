@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,10 +53,19 @@ func (s *Server) accept(ln net.Listener) error {
 // admit starts to serve a connection, or refuses it.
 func (s *Server) admit(nc net.Conn) {
 	s.setKeepAlive(nc)
+	if s.opts.Refuse != nil {
+		if why := s.opts.Refuse(nc.RemoteAddr()); why != "" {
+			s.count.refused.Add(1)
+			s.sayOnce(&s.lastRefused, "a client was refused", "client", nc.RemoteAddr(), "why", why, "refused", s.count.refused.Load())
+			s.reject(nc, why)
+			return
+		}
+	}
 	c := newConn(s, nc)
 	if !s.register(c) {
 		s.count.rejected.Add(1)
-		s.reject(nc)
+		s.sayOnce(&s.lastRefusal, "too many connections", "client", nc.RemoteAddr(), "limit", s.maxConns.Load(), "refused", s.count.rejected.Load())
+		s.reject(nc, rejection)
 		return
 	}
 	s.count.total.Add(1)
@@ -91,13 +101,16 @@ func (s *Server) setKeepAlive(nc net.Conn) {
 	}
 }
 
-// reject tells the client why and closes the connection, without waiting for it.
-func (s *Server) reject(nc net.Conn) {
-	now, last := time.Now().UnixNano(), s.lastRefusal.Load()
-	if now-last > int64(refusalEvery) && s.lastRefusal.CompareAndSwap(last, now) {
-		s.log.Warn("too many connections", "client", nc.RemoteAddr(), "limit", s.maxConns.Load(),
-			"refused", s.count.rejected.Load())
+// sayOnce is a line in the log each refusalEvery.
+func (s *Server) sayOnce(when *atomic.Int64, what string, args ...any) {
+	now, last := time.Now().UnixNano(), when.Load()
+	if now-last > int64(refusalEvery) && when.CompareAndSwap(last, now) {
+		s.log.Warn(what, args...)
 	}
+}
+
+// reject tells the client why and closes the connection, without waiting for it.
+func (s *Server) reject(nc net.Conn, why string) {
 	select {
 	case s.rejecting <- struct{}{}:
 	default:
@@ -112,7 +125,7 @@ func (s *Server) reject(nc net.Conn) {
 		if err := nc.SetDeadline(time.Now().Add(lingerTime)); err != nil {
 			return
 		}
-		if _, err := nc.Write([]byte(rejection)); err == nil {
+		if _, err := nc.Write([]byte(why)); err == nil {
 			linger(nc)
 		}
 	})

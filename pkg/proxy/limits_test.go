@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,30 @@ func TestMaxConns(t *testing.T) {
 	d := f.dial()
 	d.send("PING\n")
 	d.want("+PONG\r\n")
+}
+
+func TestRefuse(t *testing.T) {
+	var refuse atomic.Bool
+	refuse.Store(true)
+	f := start(t, Options{Refuse: func(remote net.Addr) string {
+		if host, _, err := net.SplitHostPort(remote.String()); err != nil || host != "127.0.0.1" {
+			t.Errorf("asked about %v", remote)
+		}
+		if refuse.Load() {
+			return "-DENIED no\r\n"
+		}
+		return ""
+	}})
+	c := f.dial()
+	c.send("PING\n")
+	c.wantEnd("-DENIED no\r\n")
+	if n := f.Stats(); n.Refused != 1 || n.Rejected != 0 || n.Total != 0 {
+		t.Errorf("%+v", n)
+	}
+	refuse.Store(false)
+	c = f.dial()
+	c.send("PING\n")
+	c.want("+PONG\r\n")
 }
 
 func TestLimitsOfTheConfiguration(t *testing.T) {

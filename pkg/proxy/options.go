@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"evenkeel/pkg/resp"
@@ -29,6 +30,9 @@ type Options struct {
 	// client does not take. Default: Limits.MaxBulk and 1 MiB, so that whatever
 	// could be set can be read back.
 	MaxOutput int64
+	// Refuse says why a client is not served at all: an error reply with its line end;
+	// "": it is. nil: nobody is refused.
+	Refuse func(remote net.Addr) string
 	// IdleTimeout ends connections that have sent nothing for so long. Default
 	// 0: never.
 	IdleTimeout time.Duration

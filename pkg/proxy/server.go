@@ -36,7 +36,8 @@ type Server struct {
 	keepAlive    atomic.Int64 // ns
 
 	lastID      atomic.Int64
-	lastRefusal atomic.Int64   // last logged, in Unix ns
+	lastRefusal atomic.Int64   // last logged, in Unix ns, of too many connections
+	lastRefused atomic.Int64   // the same of Options.Refuse
 	rejecting   chan struct{}  // holds a token for each refused connection that lingers
 	work        sync.WaitGroup // goroutines of connections
 

@@ -49,6 +49,7 @@ type Stats struct {
 	Current        int   // connections served now
 	Total          int64 // connections accepted and served
 	Rejected       int64 // connections refused because of MaxConns
+	Refused        int64 // connections refused because of Options.Refuse
 	Commands       int64 // commands received; raw backends: as far as they tell them apart
 	ProtocolErrors int64
 	Panics         int64
@@ -60,16 +61,16 @@ type Stats struct {
 }
 
 type counters struct {
-	total, rejected, commands, protocol, panics, in, out atomic.Int64
-	closed                                               [numReasons]atomic.Int64
-	kinds                                                [resp.NumKinds]atomic.Int64
+	total, rejected, refused, commands, protocol, panics, in, out atomic.Int64
+	closed                                                        [numReasons]atomic.Int64
+	kinds                                                         [resp.NumKinds]atomic.Int64
 }
 
 // Stats returns the counters now.
 func (s *Server) Stats() Stats {
 	n := &s.count
 	st := Stats{
-		Current: s.current(), Total: n.total.Load(), Rejected: n.rejected.Load(), Commands: n.commands.Load(),
+		Current: s.current(), Total: n.total.Load(), Rejected: n.rejected.Load(), Refused: n.refused.Load(), Commands: n.commands.Load(),
 		ProtocolErrors: n.protocol.Load(), Panics: n.panics.Load(), BytesIn: n.in.Load(), BytesOut: n.out.Load(),
 		Closed: make(map[CloseReason]int64, numReasons), Transports: make(map[resp.Kind]int64, resp.NumKinds),
 	}
