@@ -45,7 +45,7 @@ func newMachine(t *testing.T, n int) *machine {
 	t.Helper()
 	net := fmt.Sprintf("10.99.%d.", n)
 	m := &machine{t: t, name: fmt.Sprintf("evenkeel-%d-%d", os.Getpid(), n), address: net + "2", second: net + "3"}
-	hosts := filepath.Join("/etc/netns", m.name)
+	hosts := m.etc()
 	if err := os.MkdirAll(hosts, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -66,11 +66,14 @@ func newMachine(t *testing.T, n int) *machine {
 	return m
 }
 
+// etc is what is mounted over the machine's /etc.
+func (m *machine) etc() string { return "/etc/netns/" + m.name }
+
 // hosts sets the machine's /etc/hosts, which processes see that are started later,
 // and when they run already.
 func (m *machine) hosts(text string) {
 	m.t.Helper()
-	if err := os.WriteFile(filepath.Join("/etc/netns", m.name, "hosts"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(m.etc(), "hosts"), []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -84,11 +87,11 @@ func (m *machine) command(args ...string) *exec.Cmd {
 
 // engine starts a Tile38 on the machine's loopback and returns its address and
 // directory.
-func (m *machine) engine(real bool) (addr, dir string) {
+func (m *machine) engine(stock bool) (addr, dir string) {
 	m.t.Helper()
 	dir = m.t.TempDir()
 	var cmd *exec.Cmd
-	if real {
+	if stock {
 		addr = "127.0.0.1:9851"
 		cmd = m.command(testkit.Binary(m.t), "-h", "127.0.0.1", "-p", "9851", "-d", dir)
 	} else {
@@ -107,7 +110,7 @@ func (m *machine) engine(real bool) (addr, dir string) {
 		m.t.Fatal(err)
 	}
 	m.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	if real {
+	if stock {
 		return addr, dir
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -132,9 +135,9 @@ func TestPlayedTile38(t *testing.T) {
 }
 
 // beside starts a sidecar beside a Tile38 on the machine.
-func (m *machine) beside(real bool, args ...string) *server {
+func (m *machine) beside(stock bool, args ...string) *server {
 	m.t.Helper()
-	addr, dir := m.engine(real)
+	addr, dir := m.engine(stock)
 	data := m.t.TempDir()
 	s := launched(m.t, data, m.command(append([]string{
 		binary, "run", "--data-dir", data, "--listen", ":9861", "--probe-listen", ":9850", "--admin-listen", m.address + ":9870",
@@ -158,12 +161,12 @@ func TestNetwork(t *testing.T) {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
-	for i, real := range []bool{false, true} {
+	for i, stock := range []bool{false, true} {
 		t.Run([]string{"played", "real"}[i], func(t *testing.T) {
-			if real {
+			if stock {
 				testkit.Binary(t)
 			}
-			network(t, 10*i, real)
+			network(t, 10*i, stock)
 		})
 	}
 }
@@ -193,13 +196,13 @@ func inNetwork(t *testing.T) {
 	}
 }
 
-func network(t *testing.T, first int, real bool) {
+func network(t *testing.T, first int, stock bool) {
 	lead, carried, plain := newMachine(t, first+1), newMachine(t, first+2), newMachine(t, first+3)
-	l := lead.beside(real, eager("100mb")...)
+	l := lead.beside(stock, eager("100mb")...)
 	l.waitFor("readiness", l.ready)
 
 	// One that is carried, to a name that nobody knows yet.
-	f := carried.beside(real, append(eager("200kb"), "--follow", "leader.test:9861")...)
+	f := carried.beside(stock, append(eager("200kb"), "--follow", "leader.test:9861")...)
 	f.waitFor("an attempt to reach the leader", func() bool { return strings.Contains(f.log.String(), "leader.test") && !f.ready() })
 	carried.hosts("127.0.0.1 localhost\n" + lead.address + " leader.test\n")
 	f.waitFor("readiness", f.ready)
@@ -216,7 +219,7 @@ func network(t *testing.T, first int, real bool) {
 	f.waitFor("a compaction in its turn", func() bool { return f.pod().Compactor.OK >= 1 })
 
 	// One that is not carried, and announces another address than the one it has.
-	p := plain.beside(real, "--follow", lead.address+":9861", "--bridge=false", "--announce", plain.second+":9861")
+	p := plain.beside(stock, "--follow", lead.address+":9861", "--bridge=false", "--announce", plain.second+":9861")
 	p.waitFor("readiness", p.ready)
 	l.waitFor("the follower where it announces itself", func() bool { return shown(plain.second + ":9861") })
 	l.words("AOFSHRINK") // which doubles it
