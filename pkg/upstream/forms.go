@@ -12,7 +12,7 @@ const (
 // form notes the form of a command before it is sent. The first command of a
 // connection decides whether an engine answers RESP or JSON; on a link that is
 // made later one in another form may be the first, so the choice is said there
-// once forms are mixed.
+// once forms are mixed. The links that there are have seen how it began.
 func (s *session) form(k resp.Kind) {
 	json := k >= resp.Native
 	if s.formed && json == s.firstJSON {
@@ -31,11 +31,5 @@ func (s *session) form(k resp.Kind) {
 		s.state[slotOutput] = []byte(sayJSON)
 	default:
 		s.state[slotOutput] = []byte(sayRESP)
-	}
-	s.rev++
-	for _, l := range s.links {
-		if l != nil {
-			l.rev = s.rev // it has seen how the connection began, or has been told
-		}
 	}
 }

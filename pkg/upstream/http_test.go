@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -296,4 +297,26 @@ func TestRouteNative(t *testing.T) {
 		t.Errorf("got %q, %v", line, err)
 	}
 	c.want(reply("here PING"))
+}
+
+// Forms that are mixed do not hide from a link what it was not told.
+func TestFormsAndState(t *testing.T) {
+	f, here, leader, _ := pod(t, Options{Offset: func(context.Context) (int64, error) { return 0, nil },
+		WaitFor: func(context.Context, int64) error { return nil }})
+	c := dial(t, f.addr)
+	c.send("SET k a POINT 1 2\r\nAUTH x\r\n")
+	c.want("+leader SET k a POINT 1 2\r\n+here AUTH x\r\n")
+	c.send("$7 DEL k a\r\n")
+	c.want(string(resp.Native.Wrap([]byte("+leader DEL k a\r\n"), 0)))
+	c.send("OUTPUT json\r\nDEL k b\r\n")
+	c.want("+here OUTPUT json\r\n+leader DEL k b\r\n")
+	for e, want := range map[*echo]string{
+		leader: "SET k a POINT 1 2,AUTH x,OUTPUT resp,DEL k a,AUTH x,OUTPUT json,DEL k b", here: "AUTH x,OUTPUT json",
+	} {
+		e.mu.Lock()
+		if got := strings.Join(e.got, ","); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		e.mu.Unlock()
+	}
 }
