@@ -20,7 +20,9 @@ import (
 type client struct {
 	conn     net.Conn
 	authed   bool
+	chosen   bool // whether answers are in JSON
 	json     bool
+	kind     resp.Kind                 // of the last command
 	announce struct{ port, ip string } // REPLCONF
 	stream   bool                      // it reads the file
 	pos      int64                     // up to where
@@ -68,12 +70,18 @@ func (s *Server) serve(c *client) {
 				_, _ = c.conn.Write(append(out, "+OK\r\n"...))
 				return
 			}
-			out = append(out, s.answer(c, cmd.Args)...)
-			if c.stream {
+			if c.kind = cmd.Kind; !c.chosen {
+				c.chosen, c.json = true, c.kind >= resp.Native
+			}
+			if c.kind == resp.WebSocket && cmd.Web != nil {
+				out = append(out, cmd.Web.Handshake...)
+			}
+			out = c.kind.Wrap(append(out, s.answer(c, cmd.Args)...), len(out))
+			if c.stream || c.kind >= resp.HTTP {
 				break
 			}
 		}
-		if _, err := c.conn.Write(out); err != nil {
+		if _, err := c.conn.Write(out); err != nil || c.kind >= resp.HTTP {
 			return
 		}
 		if c.stream {
@@ -92,7 +100,7 @@ func (s *Server) answer(c *client, args []string) []byte {
 	if isSubscribe(args) && !s.catchingUp() && (s.config["requirepass"] == "" || c.authed) {
 		return s.subscribe(c, args)
 	}
-	out := reply.Reply{JSON: c.json}
+	out := reply.Reply{JSON: c.json, Bare: c.kind >= resp.Native}
 	if err := s.run(c, name, args, &out); err != nil {
 		out.Buf = out.Buf[:0]
 		out.Fail(name, err)
@@ -246,7 +254,11 @@ func (s *Server) output(c *client, args []string, out *reply.Reply) error {
 		c.json = strings.EqualFold(args[1], "json")
 		out.JSON = c.json
 	}
-	if c.json {
+	switch {
+	case c.json && out.Bare:
+		out.Buf = append(out.Buf, `{"ok":true,"elapsed":"1µs"}`...)
+		return nil
+	case c.json:
 		out.JSON = false
 		out.Bulk(`{"ok":true,"elapsed":"1µs"}`)
 		return nil

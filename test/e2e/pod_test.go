@@ -179,6 +179,9 @@ func TestPods(t *testing.T) {
 				t.Errorf("own write %d: %v", i, got)
 			}
 		}
+		if _, answer := get(t, "http://"+f.addr+"/set+fleet+web+point+1+2"); !strings.HasPrefix(answer, `{"ok":true`) {
+			t.Errorf("a write over HTTP: %s", answer)
+		}
 		for range 3 {
 			l.fill("fleet", 1500)
 		}
@@ -197,7 +200,7 @@ func TestPods(t *testing.T) {
 			t.Errorf("healing: %+v", h)
 		}
 		equal(t, l, f)
-		if n := f.metric("evenkeel_upstream_forwarded_writes_total"); n != 20 {
+		if n := f.metric("evenkeel_upstream_forwarded_writes_total"); n != 21 {
 			t.Errorf("%v writes were forwarded", n)
 		}
 		f.stop()
