@@ -47,6 +47,8 @@ type config struct {
 	set        func(flag string) bool
 	visit      func(func(*pflag.Flag)) // the flags that are set
 	owner      map[string]string       // of flags that one engine alone has
+	files      map[string]*string      // that hold passwords, by property
+	leadOnHost string
 
 	proxy  proxy.Options
 	engine engine.Options
@@ -86,6 +88,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9849", "address for /status and /debug/pprof; keep it on loopback")
 	f.StringVar(&c.dataDir, "data-dir", "./data", "directory of the log; one with a Tile38 appendonly.aof is adopted")
 	f.StringVar(&c.follow, "follow", "", "follow the leader at HOST:PORT")
+	f.StringVar(&c.leadOnHost, "lead-on-host", "", "with --follow: the host of this name leads, and follows nobody; so all pods of a set can have the same flags")
 	f.Int64Var(&c.maxHeld, "max-follower-log", leader.DefaultMaxHeld, "log that a compaction keeps for one follower that is behind, beyond the backlog, in bytes; then that follower is disconnected; -1 for any amount")
 	f.DurationVar(&c.turnWait, "compaction-turn-wait", 10*time.Minute, "how long a compaction waits for its turn; then it begins without")
 	f.BoolVar(&c.turns, "compaction-turns", true, "one pod of a cluster at a time compacts: the leader gives the turns")
@@ -101,6 +104,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	for _, p := range propertyFlags {
 		c.properties[p.name] = f.String(p.name, "", p.usage)
 	}
+	c.passwordFlags(f)
 	c.tls.flags(f)
 	c.limitFlags(f)
 	f.VisitAll(func(fl *pflag.Flag) {
@@ -152,7 +156,8 @@ func (c *config) limitFlags(f *pflag.FlagSet) {
 // validate lists every fault of the flags.
 func (c *config) validate() error {
 	c.hooks.Dir = filepath.Join(c.dataDir, "hooks")
-	faults := append(c.checkEngine(), c.tls.check()...)
+	faults := append(c.role(), c.readPasswords()...)
+	faults = append(append(faults, c.checkEngine()...), c.tls.check()...)
 	if c.engineKind == engineTile38 && !c.set("listen") {
 		c.listen = listenTile38
 	}
@@ -247,7 +252,7 @@ func (c *config) checkSizes() (faults []error) {
 		faults = append(faults, fmt.Errorf("--metrics-collections %d: want 1 or more, or -1 for none", c.maxLabels))
 	}
 	for _, p := range propertyFlags {
-		if !c.set(p.name) {
+		if !c.given(p.name) {
 			continue
 		}
 		if err := settings.Check(p.name, *c.properties[p.name]); err != nil {

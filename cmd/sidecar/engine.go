@@ -87,7 +87,7 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 // sharedFlags mean the same whatever the engine is. What is neither here nor among
 // tile38Flags is about the embedded one.
 var sharedFlags = []string{
-	"engine", "listen", "unix-socket", "unix-socket-mode", "probe-listen", "admin-listen", "data-dir", "follow", "max-lag", "drain-timeout",
+	"engine", "listen", "unix-socket", "unix-socket-mode", "probe-listen", "admin-listen", "data-dir", "follow", "lead-on-host", "max-lag", "drain-timeout",
 	"tls-cert", "tls-key", "tls-client-ca", "leader-tls", "leader-tls-ca", "leader-tls-name",
 	"log-level", "log-format", "max-connections", "idle-timeout", "write-timeout", "http-header-timeout", "max-http-header",
 	"aofshrink-min-size", "aofshrink-growth", "aofshrink-check-interval", "aofshrink-cooldown", "compaction-turns", "compaction-turn-wait",

@@ -72,11 +72,13 @@ keeps its log small without a pause, and tells how it fares.
   sidecar aof verify DIR               is the log in DIR whole?
   sidecar spike --leader HOST:9851     what does a compaction do to latency and memory?
   sidecar verify --leader A:9851 --follower B:9851
-                                       do two running servers hold the same?`,
+                                       do two running servers hold the same?
+  sidecar check --leader HOST:9851 --read HOST:9851
+                                       do writes and reads work?`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand())
+	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand(), checkCommand(), engineConfigCommand())
 	return cmd
 }

@@ -175,7 +175,7 @@ func loadProgress(w io.Writer, g *gate) func(done, total int64) {
 // override puts the values of flags in the place of the settings file's.
 func (c *config) override(s *settings.Settings) error {
 	for _, p := range propertyFlags {
-		if !c.set(p.name) {
+		if !c.given(p.name) {
 			continue
 		}
 		if err := s.Set(p.name, *c.properties[p.name]); err != nil {
