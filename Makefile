@@ -6,13 +6,18 @@ GROUPS     ?= keys search fences scripting expiry server transports
 FUZZTIME   ?= 10s
 SIMTIME    ?= 30s
 BENCHFLAGS ?=
+# The kit that builds helm and its like, makes images without a daemon, and runs a
+# Kubernetes cluster for tests.
+CLUSTER    ?= ../shared/cluster/cluster
+IMAGE      ?= localhost/evenkeel:dev
+VERSION    ?= dev
 # v2.12.2 is built from source, so that it knows the Go version in use: about
 # three minutes, once.
 GOLANGCI_VERSION := v2.12.2
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz ci clean
+.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz chart chart-check image ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -63,6 +68,16 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 			echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) ./$$dir; \
 		done; \
 	done
+
+chart: ## write values.schema.json and README.md of the chart from values.yaml
+	$(GO) run ./internal/tools/chartdocs
+
+chart-check: ## lint, render and validate the chart; CLUSTER=path of the kit, OUT=folder for what is rendered
+	@CLUSTER="$(CLUSTER)" .ci/chart $(OUT)
+
+image: ## IMAGE=localhost/evenkeel:dev for the kit's cluster; for registries there is the Dockerfile
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/image/sidecar ./cmd/sidecar
+	$(CLUSTER) image $(IMAGE) /sidecar $(BIN)/image/sidecar=/sidecar $(wildcard /etc/ssl/certs/ca-certificates.crt)$(if $(wildcard /etc/ssl/certs/ca-certificates.crt),=/etc/ssl/certs/ca-certificates.crt)
 
 ci: ## what CI runs
 	.ci/run
