@@ -65,7 +65,8 @@ type Local struct {
 	changed chan struct{} // closed and replaced with each answer
 	told    string        // the last error that was logged
 
-	inRole time.Time // Run's alone: when it last had its role
+	inRole   time.Time // Run's alone: when it last had its role
+	reminded time.Time // Run's alone: when remind last told it
 }
 
 // New returns one that has not asked yet.
@@ -173,6 +174,7 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 	if catchingUp(err) {
 		st = l.State()
 		st.Up, st.At, st.FirstSync, st.Err = true, time.Now(), true, ""
+		l.remind(*c, st)
 		l.up(st)
 		return nil
 	}
@@ -194,6 +196,19 @@ func (l *Local) once(ctx context.Context, c **tile38.Conn) (err error) {
 	}
 	l.up(st)
 	return nil
+}
+
+// remind gives a server that has not caught up since its start its role: it does not
+// say whom it follows, and may have been started with a leader of earlier days, where
+// nobody is any more. Whom it follows already it goes on following.
+func (l *Local) remind(c *tile38.Conn, st State) {
+	if time.Since(l.inRole) <= l.opt.Patience || time.Since(l.reminded) <= l.opt.Patience {
+		return
+	}
+	l.reminded = time.Now()
+	if err := l.mend(c, st); err != nil {
+		l.tell(fmt.Errorf("the Tile38 at %s does not take its role: %w", l.opt.Addr, err))
+	}
 }
 
 func (l *Local) ask(c *tile38.Conn) (st State, err error) {

@@ -157,6 +157,27 @@ func TestFirstSync(t *testing.T) {
 	}
 }
 
+// TestStartsWithAnotherLeader: a server that was restarted with a leader which is no
+// more, and says only that it catches up, is told its role all the same.
+func TestStartsWithAnotherLeader(t *testing.T) {
+	for _, role := range []string{"follower", "leader"} {
+		t.Run(role, func(t *testing.T) {
+			gone, lead := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
+			s := testkit.NewServer(t, testkit.ServerOptions{})
+			s.Do("FOLLOW " + strings.Replace(gone.Addr, ":", " ", 1))
+			s.Stop()
+			gone.Stop()
+			s.Start()
+			opt := Options{Addr: s.Addr}
+			if role == "follower" {
+				opt.Follow = lead.Addr
+			}
+			l := watch(t, opt)
+			until(t, l, "in its role", func(st State) bool { return st.InRole && !st.FirstSync && st.Server.Following == opt.Follow })
+		})
+	}
+}
+
 // TestRefused: a server that does not take its role is up and not ready.
 func TestRefused(t *testing.T) {
 	s := testkit.NewServer(t, testkit.ServerOptions{})
