@@ -20,6 +20,12 @@ var (
 	errCut = errors.New("connection lost within a command; it has not run")
 )
 
+// MayHaveRun says of a command that was sent, and not answered because of err, what
+// is known of it.
+func MayHaveRun(err error) error {
+	return fmt.Errorf("%w: the command may or may not have run", err)
+}
+
 // ended is about an engine that has closed the connection, or a network that
 // has lost it.
 func (l *link) ended(err error) {
@@ -36,7 +42,7 @@ func (l *link) ended(err error) {
 	if errors.Is(err, io.EOF) {
 		err = errors.New("connection closed")
 	}
-	text := fmt.Sprintf("%v: the command may or may not have run", l.t.wrap(err))
+	text := MayHaveRun(l.t.wrap(err)).Error()
 	if l.unanswered() {
 		l.sorry(text)
 		return

@@ -31,6 +31,13 @@ func (a *answer) live() bool {
 	return a.first == '+' || string(a.text[:a.size]) == jsonLive || a.boxed && a.size > 0 && a.text[0] != '{'
 }
 
+// Replies finds the ends of replies in what an engine sends.
+type Replies struct{ replies }
+
+// Next looks at b, which goes on where the last call has ended, and returns how
+// many bytes belong to the reply and whether it ends there. ok: it is a reply.
+func (r *Replies) Next(b []byte) (n int, whole, ok bool) { return r.next(b) }
+
 // replies finds the ends of replies in what an engine sends.
 type replies struct {
 	answer
@@ -83,10 +90,10 @@ func (r *replies) element(b []byte) (n int, ended, ok bool) {
 		return r.rest(b, 0)
 	case r.heads == 0:
 		switch b[0] {
-		case '+', '-', ':':
+		case '+', '-', ':', '_', ',', '#', '(': // the last four, as below, in version 3 of RESP
 			r.line = true
 			return r.rest(b, 1)
-		case '$', '*':
+		case '$', '*', '=', '!', '~', '>', '%':
 		default:
 			return 0, false, false
 		}
@@ -116,10 +123,14 @@ func (r *replies) element(b []byte) (n int, ended, ok bool) {
 
 // opened is behind the head of a bulk string or an array.
 func (r *replies) opened(mark byte, size int64, n int) (int, bool, bool) {
+	bulk := mark == '$' || mark == '=' || mark == '!'
+	if mark == '%' {
+		size *= 2
+	}
 	switch {
-	case size < 0 || mark == '*' && size == 0:
+	case size < 0 || !bulk && size == 0:
 		return n, true, true
-	case mark == '$':
+	case bulk:
 		r.left = size + 2
 		return n, false, true
 	case r.depth == maxDepth:

@@ -10,7 +10,7 @@ import (
 func (s *session) turn(before []byte) bool {
 	s.form(s.req.kind)
 	to := s.choose(s.req.cmd)
-	reads := s.own.some && s.req.cmd != nil && s.req.cmd.class == classRead && to == sideEngine && s.routes()
+	reads := s.own.some && s.req.cmd != nil && s.req.cmd.class == ClassRead && to == sideEngine && s.routes()
 	if to == s.side && !reads {
 		return false
 	}
@@ -39,14 +39,14 @@ func (s *session) choose(k *known) side {
 		return sideEngine
 	}
 	switch k.class {
-	case classWrite:
+	case ClassWrite:
 		if s.b.opts.LocalWrites {
 			return sideEngine
 		}
 		s.own.some = true
 		s.b.count.forwarded.Add(1)
 		return sideLeader
-	case classRead:
+	case ClassRead:
 		if s.b.opts.ReadFrom == ReadLeader || s.b.opts.ReadFrom == ReadFit && !r.Fit {
 			s.b.count.leaderReads.Add(1)
 			return sideLeader

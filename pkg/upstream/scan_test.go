@@ -249,10 +249,10 @@ func TestPending(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	tb := newTable()
-	for name, class := range map[string]class{
-		"SET": classWrite, "get": classRead, "Nearby": classRead, "SETHOOK": classWrite, "EVAL": classWrite, "evalna": classWrite,
-		"EVALRO": classRead, "CONFIG": classLocal, "FOLLOW": classLocal, "SERVER": classLocal, "nonsense": classLocal, "FLUSHDB": classWrite,
-		"JDEL": classWrite, "expire": classWrite, "TTL": classRead, strings.Repeat("a", 100): classLocal,
+	for name, class := range map[string]Class{
+		"SET": ClassWrite, "get": ClassRead, "Nearby": ClassRead, "SETHOOK": ClassWrite, "EVAL": ClassWrite, "evalna": ClassWrite,
+		"EVALRO": ClassRead, "CONFIG": ClassLocal, "FOLLOW": ClassLocal, "SERVER": ClassLocal, "nonsense": ClassLocal, "FLUSHDB": ClassWrite,
+		"JDEL": ClassWrite, "expire": ClassWrite, "TTL": ClassRead, strings.Repeat("a", 100): ClassLocal,
 	} {
 		if got := tb.find([]byte(name)).class; got != class {
 			t.Errorf("%s: %d, want %d", name, got, class)

@@ -7,14 +7,26 @@ import (
 	"evenkeel/pkg/engine"
 )
 
-// class says which engine a command is for.
-type class uint8
+// Class says which engine a command is for.
+type Class uint8
 
+// The classes.
 const (
-	classLocal class = iota // the engine beside us, whatever the role
-	classRead               // reads data
-	classWrite              // changes data, or has to be where that is done
+	ClassLocal Class = iota // the engine beside us, whatever the role
+	ClassRead               // reads data
+	ClassWrite              // changes data, or has to be where that is done
 )
+
+// Classes returns the commands that are not ClassLocal, by their names in lower case.
+func Classes() map[string]Class {
+	classes := map[string]Class{}
+	for name, k := range newTable().names {
+		if name == k.name && k.class != ClassLocal {
+			classes[name] = k.class
+		}
+	}
+	return classes
+}
 
 // slot is a piece of a connection's state that is said again on a new link.
 type slot int8
@@ -29,7 +41,7 @@ const (
 // known is what is known of a command.
 type known struct {
 	name  string // lower case, what is reported
-	class class
+	class Class
 	state slot // with keeps
 	keeps bool // it may change state
 	fence bool // may be a live fence
@@ -55,19 +67,19 @@ type table struct {
 // goes to the leader, or EVALSHA would not find there what SCRIPT LOAD has left
 // here. A message of PUBLISH travels in the leader's log.
 func newTable() *table {
-	t := &table{names: map[string]*known{}, other: known{name: "other"}, tile: known{name: "other", class: classRead}}
+	t := &table{names: map[string]*known{}, other: known{name: "other"}, tile: known{name: "other", class: ClassRead}}
 	for _, spec := range engine.New(engine.Options{}).Commands() {
-		k := known{name: spec.Name, class: classRead}
+		k := known{name: spec.Name, class: ClassRead}
 		if spec.Write != nil {
-			k.class = classWrite
+			k.class = ClassWrite
 		}
 		k.fence = k.name == "nearby" || k.name == "within" || k.name == "intersects"
 		t.add(k)
 	}
 	for _, name := range []string{"eval", "evalsha", "evalna", "evalnasha", "evalrosha", "script", "publish"} {
-		t.add(known{name: name, class: classWrite})
+		t.add(known{name: name, class: ClassWrite})
 	}
-	t.add(known{name: "evalro", class: classRead})
+	t.add(known{name: "evalro", class: ClassRead})
 	for _, name := range []string{"subscribe", "psubscribe", "monitor"} {
 		t.add(known{name: name, turns: true})
 	}
