@@ -101,6 +101,15 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// Take hands the connection to the caller, who closes it: the end of Dial's context
+// does not any more. r has what was read ahead.
+func (c *Conn) Take() (conn net.Conn, r *bufio.Reader, err error) {
+	if !c.unhook() {
+		return nil, nil, net.ErrClosed
+	}
+	return c.conn, c.r, c.conn.SetDeadline(time.Time{})
+}
+
 // AppendCommand appends a command as it is on the wire, and in the file.
 func AppendCommand(b []byte, args ...string) []byte {
 	b = redcon.AppendArray(b, len(args))
