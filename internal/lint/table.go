@@ -56,6 +56,7 @@ func floors() map[string]float64 {
 		"pkg/follower/stock": 3.1, // tells the same events
 		"pkg/proxy":          3,
 		"pkg/upstream":       3.1, // another engine behind pkg/proxy
+		"pkg/forward":        3.2, // finds the ends of replies as pkg/upstream does
 		"pkg/tile38/bridge":  3.1, // tries again as pkg/follower does
 		"pkg/kube":           3,
 		"pkg/admin":          3,
