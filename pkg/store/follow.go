@@ -35,6 +35,7 @@ func (s *Store) ApplyBatch(ctx context.Context, b aof.Batch) error {
 	if err != nil {
 		return err
 	}
+	s.moved.tell()
 	return s.Commit(ctx, offset)
 }
 
@@ -65,6 +66,7 @@ func (s *Store) applyLocked(b aof.Batch, steps []step) (int64, error) {
 // JoinEpoch lets the log go on as part of the history epoch, to which forks lead
 // from its own epoch.
 func (s *Store) JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) error {
+	defer s.moved.tell()
 	return s.log.JoinEpoch(ctx, epoch, forks)
 }
 
@@ -83,6 +85,7 @@ func (s *Store) BeginEpoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.moved.tell()
 	s.files.Lock()
 	defer s.files.Unlock()
 	s.mu.Lock()
@@ -132,6 +135,7 @@ func (s *Store) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64
 	if err := recv.Install(ctx); err != nil {
 		return fmt.Errorf("install received base: %w", err)
 	}
+	defer s.moved.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.eng.Reset(eng)

@@ -325,6 +325,7 @@ func (s *Store) rebase(ctx context.Context, h aof.History, m aof.Mark, snap *col
 	if _, err := base.Install(ctx); err != nil {
 		return fmt.Errorf("resync: %w", err)
 	}
+	defer s.moved.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.halfway, s.parted = false, nil

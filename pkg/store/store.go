@@ -78,6 +78,8 @@ type Store struct {
 
 	heavy chan struct{} // a place for each piece of heavy work, see admitHeavy
 
+	moved moved // who waits for the state to get somewhere, see Await
+
 	deadline chan struct{} // an earlier deadline than before: see expire.go
 	next     int64         // the earliest deadline known, under mu
 
