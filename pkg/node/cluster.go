@@ -49,7 +49,7 @@ func (n *Node) tooFew() bool {
 // on their disks.
 func (n *Node) replicated(ctx context.Context, offset int64) error {
 	want := int(n.replicas.n.Load())
-	if want == 0 || n.opt.Store.Refusal() != nil { // a follower writes for its leader
+	if want == 0 {
 		return nil
 	}
 	timeout := time.Duration(n.replicas.timeout.Load())
@@ -78,7 +78,7 @@ func (c *call) wait() error {
 		return err
 	}
 	defer cancel()
-	if c.node.role.leader() != "" {
+	if !c.node.role.leads() {
 		return errNotLeader
 	}
 	offset := c.node.opt.Log.Position().Offset
@@ -148,7 +148,7 @@ func (c *call) aofshrinkWait() error {
 	defer cancel()
 	offset, _, err := c.node.compact(ctx)
 	pods := []shrunk{{pod: c.node.opt.Settings.ServerID(), offset: offset, err: err}}
-	if err == nil && c.node.role.leader() == "" {
+	if err == nil && c.node.role.leads() {
 		for _, f := range c.node.opt.Leader.CompactAll(ctx, rand.Text()) {
 			pods = append(pods, shrunk{pod: strings.TrimSpace(f.ID + " " + f.Addr), offset: f.Offset, err: f.Err})
 		}
@@ -211,7 +211,7 @@ func (n *Node) Turn(ctx context.Context) (done func(), err error) {
 	}
 	wait, cancel := context.WithTimeout(ctx, n.opt.TurnWait)
 	defer cancel()
-	if fol, following := n.role.follower(); !following {
+	if fol, leads := n.role.follower(); leads {
 		done, err = n.opt.Leader.Turn(wait)
 	} else if fol != nil {
 		done, err = fol.Turn(wait)

@@ -11,6 +11,7 @@ import (
 
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/forward"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
 )
@@ -70,6 +71,7 @@ func ownCommands() []*entry {
 		{name: "slaveof", run: (*call).follow, free: true},
 		{name: "replconf", run: (*call).replconf, free: true},
 		{name: "replicate", run: (*call).replicate, free: true},
+		{name: forward.Command, run: (*call).forwardFrom, free: true},
 	}
 }
 

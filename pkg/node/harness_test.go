@@ -56,6 +56,7 @@ type config struct {
 	fs     fsx.FS
 	proxy  proxy.Options
 	follow string
+	change func(o *Options) // the node's options
 	slice  time.Duration
 	hub    pubsub.Options
 	hooks  hooks.Options
@@ -136,10 +137,14 @@ func serve(t *testing.T, dir string, c config) *server {
 	c.hooks.FS, c.hooks.Dir, c.hooks.Fsync, c.hooks.Local, c.hooks.Logger = c.fs, filepath.Join(dir, "hooks"), aof.FsyncNo, hub, logger
 	queue, err := hooks.Open(c.hooks)
 	must(err)
-	s.node = New(Options{
+	o := Options{
 		Store: s.store, Log: s.log, Compactor: s.shrinker, Leader: lead, Hub: hub, Hooks: queue, Settings: s.settings,
 		Observe: s.seen.note, Follow: c.follow, ListenPort: p, Logger: logger,
-	})
+	}
+	if c.change != nil {
+		c.change(&o)
+	}
+	s.node = New(o)
 	c.proxy.Logger, c.proxy.DrainTimeout = logger, patience
 	front, err := proxy.New(c.proxy, s.node)
 	must(err)

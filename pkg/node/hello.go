@@ -59,7 +59,7 @@ func (c *call) greet() {
 	if c.out.RESP3 {
 		version = 3
 	}
-	if c.node.role.leader() != "" {
+	if !c.node.role.leads() {
 		role = "replica"
 	}
 	if c.out.JSON {

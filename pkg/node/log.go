@@ -186,7 +186,9 @@ func (c *call) replicate() error {
 	if err != nil {
 		return reply.Plain(err.Error())
 	}
-	if c.node.role.status() != nil {
+	// Who hands its role over, and does not lead any more, still brings its followers up
+	// to where it has stopped.
+	if c.node.role.now().kind == following {
 		return errChained
 	}
 	c.finished = true

@@ -12,12 +12,14 @@ import (
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/engine/command"
+	"evenkeel/pkg/forward"
 	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
+	"evenkeel/pkg/upstream"
 )
 
 // TileVersion is the version of Tile38 whose wire protocol the node speaks,
@@ -39,6 +41,18 @@ type Options struct {
 	Observe func(name string, d time.Duration, failed bool)
 	// Follow is the leader, host:port, whatever the settings say; "": as they say.
 	Follow string
+	// Undecided says why it is not known yet whether the node leads or follows; "": it
+	// is. Who decides calls Lead, Follow and Undecided.
+	Undecided string
+	// RoleGiven says why clients may not decide with FOLLOW. Default: they may.
+	RoleGiven func() error
+	// Fence says why a node that believes it leads may not any more; nil: it may. It is
+	// asked for every pipeline, so it must be quick. Default: a leader is one.
+	Fence func() error
+	// Forward sends commands to the leader; nil: a follower refuses them. It counts where
+	// the role is given by Follow or by who calls Lead and Follow, not where a client
+	// has said FOLLOW, who expects what a Tile38 does.
+	Forward *Forward
 	// ListenPort is what a follower tells its leader.
 	ListenPort int
 	// NoHTTP: HTTP clients are not served; SERVER says so.
@@ -67,6 +81,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Observe == nil {
 		o.Observe = func(string, time.Duration, bool) {}
 	}
+	if o.RoleGiven == nil {
+		o.RoleGiven = func() error { return nil }
+	}
 	if o.ScriptWait == 0 {
 		o.ScriptWait = 5 * time.Second
 	}
@@ -87,6 +104,8 @@ type Node struct {
 	table    map[string]*entry // by name in lower and in upper case
 	started  time.Time
 	role     role
+	links    *forward.Pool // to the leader; nil: nothing is forwarded
+	forwards forwards
 	drain    atomic.Bool
 	collect  chan struct{} // GC asks for a collection
 	memory   memory
@@ -117,6 +136,7 @@ type entry struct {
 	spec  *command.Spec
 	run   handler
 	write bool // changes data
+	class upstream.Class
 	open  bool // allowed before AUTH
 	free  bool // allowed while a follower has not yet caught up
 	grows bool // refused over maxmemory
@@ -127,7 +147,8 @@ type entry struct {
 
 var _ proxy.Backend = (*Node)(nil)
 
-// New makes a node. Run must be called for it to follow a leader.
+// New makes a node. Run must be called for it to follow a leader. Options.Forward must
+// be valid.
 func New(opt Options) *Node {
 	opt.EnsureDefaults()
 	n := &Node{
@@ -138,18 +159,22 @@ func New(opt Options) *Node {
 		places:   newPlaces(opt.MaxScripts, opt.ScriptWait),
 		sessions: map[int64]*session{},
 	}
+	classes := upstream.Classes()
 	for _, e := range ownCommands() {
+		first, _, _ := strings.Cut(e.name, " ")
+		e.class = classes[first]
 		n.add(e)
 	}
 	for _, spec := range opt.Store.Commands() {
 		// As in Tile38 it is these two that need memory.
 		grows := spec.Name == "set" || spec.Name == "fset"
 		fence := spec.Name == "nearby" || spec.Name == "within" || spec.Name == "intersects"
-		n.add(&entry{name: spec.Name, spec: spec, write: spec.Write != nil, grows: grows, live: fence})
+		n.add(&entry{name: spec.Name, spec: spec, class: classes[spec.Name], write: spec.Write != nil, grows: grows, live: fence})
 	}
 	opt.Settings.Watch(settings.MaxMemory, n.memory.setLimit)
 	n.events.hub, n.events.queue = opt.Hub, opt.Hooks
 	n.replicas.watch(opt.Settings)
+	n.makeLinks()
 	n.role.init(n)
 	opt.Store.Attach(&n.events)
 	return n
@@ -194,6 +219,9 @@ func (n *Node) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { n.opt.Store.Expire(ctx) })
 	wg.Go(func() { n.role.run(ctx) })
+	if n.links != nil {
+		wg.Go(func() { n.links.Run(ctx) })
+	}
 	wg.Go(func() { n.collectGarbage(ctx) })
 	wg.Go(func() { n.memory.watch(ctx) })
 	wg.Wait()

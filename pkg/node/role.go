@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"evenkeel/pkg/aof"
@@ -35,10 +36,16 @@ type role struct {
 	node *Node
 
 	change sync.Mutex // held while the role or READONLY changes; taken before mu
+	ended  bool       // run has: nothing may begin; under change
+
+	// term is different after each change of the role, whose termLeads and termGiven are
+	// bits of it.
+	term atomic.Uint64
 
 	mu       sync.Mutex // guards what follows
-	addr     string     // the leader's; "": the node is a leader
-	fol      *either    // follows addr; nil as long as that has not begun
+	place    place
+	changed  chan struct{} // closed when place has changed
+	fol      *either       // follows place.addr; nil as long as that has not begun
 	cancel   context.CancelCauseFunc
 	done     chan struct{} // closed when fol's goroutine has ended
 	caughtUp bool          // it has caught up with this leader at least once
@@ -47,10 +54,17 @@ type role struct {
 // init takes up the role in name, before the first client comes; run does the
 // rest.
 func (r *role) init(n *Node) {
-	r.node = n
-	r.addr = n.opt.Follow
-	if host, port := n.opt.Settings.Follow(); r.addr == "" && host != "" {
-		r.addr = net.JoinHostPort(host, strconv.Itoa(port))
+	r.node, r.changed = n, make(chan struct{})
+	host, port := n.opt.Settings.Follow()
+	switch {
+	case n.opt.Undecided != "":
+		r.set(place{kind: undecided, why: n.opt.Undecided, given: true})
+	case n.opt.Follow != "":
+		r.set(place{kind: following, addr: n.opt.Follow, given: true})
+	case host != "":
+		r.set(place{kind: following, addr: net.JoinHostPort(host, strconv.Itoa(port))})
+	default:
+		r.set(place{kind: leading})
 	}
 	r.refuse()
 }
@@ -58,15 +72,18 @@ func (r *role) init(n *Node) {
 // run takes up the role that the settings name and keeps it until ctx ends.
 func (r *role) run(ctx context.Context) {
 	r.change.Lock()
-	if r.addr != "" {
-		if fol, err := r.newFollower(r.addr, false); err != nil {
-			r.node.opt.Logger.Error("cannot follow", "leader", r.addr, "err", err)
+	if addr := r.leader(); addr != "" && r.cancel == nil {
+		if fol, err := r.newFollower(addr, false); err != nil {
+			r.node.opt.Logger.Error("cannot follow", "leader", addr, "err", err)
 		} else {
 			r.start(fol)
 		}
 	}
 	r.change.Unlock()
 	<-ctx.Done()
+	r.change.Lock()
+	defer r.change.Unlock()
+	r.ended = true
 	r.stop(context.Cause(ctx))
 }
 
@@ -79,8 +96,10 @@ func (r *role) follow(host string, port int) error {
 	}
 	r.change.Lock()
 	defer r.change.Unlock()
+	now := r.now()
+	same := addr == now.addr && now.kind != undecided
 	var fol *either
-	if addr != "" && addr != r.leader() {
+	if addr != "" && !same {
 		var err error
 		if fol, err = r.newFollower(addr, true); err != nil {
 			return err
@@ -89,7 +108,7 @@ func (r *role) follow(host string, port int) error {
 	if err := r.node.opt.Settings.SetFollow(host, port); err != nil {
 		return err
 	}
-	if addr == r.leader() {
+	if same {
 		return nil // as Tile38: nothing changes
 	}
 	why := context.Canceled
@@ -103,13 +122,11 @@ func (r *role) follow(host string, port int) error {
 			return r.remain(err)
 		}
 	}
-	r.mu.Lock()
-	r.addr = addr
-	r.mu.Unlock()
-	r.refuse() // before the first batch of a leader: the log is the leader's
-	if fol != nil {
-		r.start(fol)
+	at := place{kind: leading}
+	if addr != "" {
+		at = place{kind: following, addr: addr}
 	}
+	r.settle(at, fol)
 	return nil
 }
 
@@ -229,10 +246,12 @@ func (r *role) stop(why error) {
 // webhooks whether it delivers. The change lock
 // is held, but at the beginning.
 func (r *role) refuse() {
-	following := r.leader() != ""
-	r.node.events.role(following)
+	at := r.now()
+	r.node.events.role(at.kind != leading)
 	switch {
-	case following:
+	case at.kind == undecided:
+		r.node.opt.Store.Refuse(reply.Plain(errNotLeader.JSON + ": " + at.why))
+	case at.kind == following:
 		r.node.opt.Store.Refuse(errNotLeader)
 	case r.node.opt.Settings.ReadOnly():
 		r.node.opt.Store.Refuse(errReadOnly)
@@ -241,30 +260,26 @@ func (r *role) refuse() {
 	}
 }
 
-// leader returns the address of the leader, "" when the node is one.
-func (r *role) leader() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.addr
-}
+// leader returns the address of the leader, "" when the node follows nobody.
+func (r *role) leader() string { return r.now().addr }
 
 // follower returns what follows the leader, nil as long as that has not begun.
-func (r *role) follower() (fol *either, following bool) {
+func (r *role) follower() (fol *either, leads bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.fol, r.addr != ""
+	return r.fol, r.place.kind == leading
 }
 
 // status returns the follower's state, nil when the node is a leader.
 func (r *role) status() *replication.Status {
 	r.mu.Lock()
-	fol, addr := r.fol, r.addr
+	fol, at := r.fol, r.place
 	r.mu.Unlock()
 	switch {
-	case addr == "":
+	case at.kind == leading:
 		return nil
 	case fol == nil:
-		return &replication.Status{State: replication.Connecting, Leader: addr, LagSeconds: -1}
+		return &replication.Status{State: replication.Connecting, Leader: at.addr, LagSeconds: -1, DigestEqual: true, LastError: at.why}
 	}
 	st := fol.Status()
 	return &st
@@ -286,9 +301,9 @@ func (r *role) caughtUpOnce() bool {
 // was never the leader's.
 func (r *role) catchingUp() error {
 	r.mu.Lock()
-	leading, once := r.addr == "", r.caughtUp
+	pass := r.place.kind == leading || r.caughtUp
 	r.mu.Unlock()
-	if leading || once || r.caughtUpOnce() {
+	if pass || r.caughtUpOnce() {
 		return nil
 	}
 	return errCatchingUp
@@ -298,6 +313,9 @@ func (r *role) catchingUp() error {
 func (c *call) follow() error {
 	if len(c.args) != 3 || c.args[1] == "" || c.args[2] == "" {
 		return reply.ErrNumArgs
+	}
+	if err := c.node.opt.RoleGiven(); err != nil {
+		return reply.Plain("cannot follow: " + err.Error())
 	}
 	host, port := strings.Clone(c.args[1]), 0
 	if strings.EqualFold(host, "no") && strings.EqualFold(c.args[2], "one") {
@@ -348,7 +366,8 @@ func askServer(ctx context.Context, opt tile38.Options) (tile38.Server, error) {
 	return conn.Server()
 }
 
-// Following returns the address of the leader, "" when the node is one.
+// Following returns the address of the leader, "" when the node is one, or knows
+// of none.
 func (n *Node) Following() string { return n.role.leader() }
 
 // FollowerStatus returns what the node does as a follower, nil for a leader.

@@ -10,9 +10,11 @@ import (
 
 	"evenkeel/pkg/engine/command"
 	"evenkeel/pkg/engine/reply"
+	"evenkeel/pkg/forward"
 	"evenkeel/pkg/proxy"
 	"evenkeel/pkg/resp"
 	"evenkeel/pkg/store"
+	"evenkeel/pkg/upstream"
 )
 
 // session is one connection. Do is called by one goroutine; what CLIENT LIST
@@ -31,6 +33,9 @@ type session struct {
 
 	pause func() error // checkOutput
 
+	forwarded bool      // the commands are those of another server's clients
+	own       ownWrites // what is on its way through the leader
+
 	stream io.Closer // what AOF reads from, closed with the session
 	batch  *batch    // of the pipeline under way; nil between two
 }
@@ -39,11 +44,16 @@ type session struct {
 type batch struct {
 	ctx     context.Context
 	out     reply.Reply
+	base    int             // where the pipeline's answers begin
 	req     command.Request // of the read under way
 	started time.Time
 	begun   time.Duration // after started: when the command under way began
 	answers []answer
 	writes  []store.Write // consecutive data writes, not yet carried out
+	away    []passed      // consecutive commands that go to the leader, not yet sent
+	replies []byte        // space for what it answers
+	wait    respite       // for a leader
+	term    uint64        // that of the leader that this node was while it carried something out; 0: it was none
 	offset  int64         // the log must be committed up to here before out is sent
 	verdict proxy.Verdict
 }
@@ -57,6 +67,9 @@ type answer struct {
 	write   bool
 	failed  bool
 	elapsed time.Duration
+
+	safe      bool // what it has written is committed
+	elsewhere bool // it is the leader's, or says that nobody has carried the command out
 }
 
 // call is one command of the node's own, while it runs.
@@ -102,7 +115,7 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 	b := s.node.takeBatch(ctx)
 	s.batch = b
 	b.out = reply.Reply{JSON: s.json, RESP3: s.resp3, Buf: out}
-	base := len(out)
+	b.base = len(out)
 
 	done := 0
 	for i := range cmds {
@@ -118,15 +131,9 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 		}
 	}
 	s.flushWrites()
-	if b.offset > 0 {
-		err := s.node.opt.Store.Commit(ctx, b.offset)
-		if err == nil {
-			err = s.node.replicated(ctx, b.offset)
-		}
-		if err != nil {
-			s.disown(base, err)
-		}
-	}
+	s.commit()
+	s.confirm()
+	s.node.rest(&b.wait)
 	s.observe()
 	s.json, s.resp3 = b.out.JSON, b.out.RESP3
 	verdict, buf := b.verdict, b.out.Buf
@@ -148,7 +155,10 @@ func (n *Node) takeBatch(ctx context.Context) *batch {
 
 // giveBatch takes it back, without what it refers to.
 func (n *Node) giveBatch(b *batch) {
-	*b = batch{answers: b.answers[:0], writes: b.writes[:0]} // flushWrites has cleared the writes
+	if cap(b.replies) > keepReplies {
+		b.replies = nil
+	}
+	*b = batch{answers: b.answers[:0], writes: b.writes[:0], away: b.away[:0], replies: b.replies[:0]} // flushWrites has cleared them
 	n.batches.Put(b)
 }
 
@@ -156,26 +166,40 @@ func (n *Node) giveBatch(b *batch) {
 func (s *session) one(args []string) {
 	b := s.batch
 	e := s.node.lookup(args[0])
+	if s.goes(e, args) {
+		s.send(e, args)
+		return
+	}
 	if err := s.admit(e, args); err != nil {
 		s.flushWrites()
 		s.fail(e, args, err)
 		return
 	}
 	if e.spec != nil && e.spec.Write != nil {
-		b.writes = append(b.writes, store.Write{
-			Spec:    e.spec,
-			Request: command.Request{Args: args, Name: e.name},
-		})
+		s.flushAway()
+		b.write(e, args)
 		if returns(args) {
 			s.flushWrites() // so that a pipeline of them is cut when its output is large
 		}
 		return
 	}
-	s.flushWrites()
-	if e.spec == nil {
-		s.own(e, args)
+	if s.flushWrites(); s.own.some && s.goes(e, args) {
+		s.send(e, args) // this node has ceased to be the leader with the writes before it
 		return
 	}
+	if e.spec == nil {
+		if !s.ownCommand(e, args) {
+			s.send(e, args)
+		}
+		return
+	}
+	s.read(e, args)
+}
+
+// read carries out a read here.
+func (s *session) read(e *entry, args []string) {
+	b := s.batch
+	b.guard(s.node)
 	start := len(b.out.Buf)
 	if e.live && asksForFence(args) {
 		if yes, err := s.goLive(e, args); err != nil {
@@ -231,17 +255,6 @@ func (b *batch) lap() time.Duration {
 	return b.begun - began
 }
 
-// returns says whether a write may be one that answers an object (SET and FSET
-// with RETURN).
-func returns(args []string) bool {
-	for _, a := range args {
-		if len(a) == len("return") && strings.EqualFold(a, "return") {
-			return true
-		}
-	}
-	return false
-}
-
 // checkOutput ends a read whose reply has become too large to be sent.
 func (s *session) checkOutput() error {
 	if int64(len(s.batch.out.Buf)) > s.conn.MaxOutput() {
@@ -250,19 +263,34 @@ func (s *session) checkOutput() error {
 	return nil
 }
 
-// own carries out one of the node's own commands.
-func (s *session) own(e *entry, args []string) {
+// ownCommand carries out one of the node's own commands. It returns false when the
+// command has to be carried out by the leader, and has not run here.
+func (s *session) ownCommand(e *entry, args []string) bool {
 	b := s.batch
 	out := &b.out
 	start := len(out.Buf)
 	c := &call{session: s, args: args, name: e.name, out: out}
-	if err := e.run(c); err != nil {
+	err, begun := error(nil), true
+	if e.class == upstream.ClassWrite && s.node.role.leads() {
+		err = s.node.fenced()
+		begun = err == nil
+	}
+	if begun {
+		b.guard(s.node)
+		err = e.run(c)
+	}
+	if s.passes() && (notLeader(err) || e.name == "timeout" && forward.NotLeader(out.Buf[start:])) {
+		out.Buf = out.Buf[:start]
+		return false
+	}
+	if err != nil {
 		out.Buf = out.Buf[:start]
 		s.fail(e, args, err)
+		b.answers[len(b.answers)-1].elsewhere = !begun
 		if e.name != "timeout" { // else the command that it bounds was not reached
 			s.show(e, args, start, false)
 		}
-		return
+		return true
 	}
 	took := b.lap()
 	if !c.finished {
@@ -270,6 +298,7 @@ func (s *session) own(e *entry, args []string) {
 	}
 	s.note(e.name, c.wrote, start, took)
 	s.show(e, args, start, true)
+	return true
 }
 
 // admit says why a command may not run: it is unknown, or the client has not
@@ -285,6 +314,8 @@ func (s *session) admit(e *entry, args []string) error {
 	switch {
 	case e.grows && s.node.memory.over.Load() && s.node.opt.Store.Refusal() == nil:
 		return errMemory
+	case s.forwarded && (e.class != upstream.ClassLocal || e.name == "timeout") && !s.node.role.leads():
+		return errNotLeader // whoever has sent it here would take the answer for the leader's
 	case e.write && s.node.tooFew():
 		return errNoReplicas
 	case e.free || e.write:
@@ -349,60 +380,6 @@ func (b *batch) failed(answer []byte) bool {
 // jsonHead is enough of a JSON answer to know: the head of the bulk string that
 // it is in, and its first member.
 const jsonHead = 40
-
-// flushWrites carries out the writes that have been gathered.
-func (s *session) flushWrites() {
-	b := s.batch
-	if len(b.writes) == 0 {
-		return
-	}
-	start := len(b.out.Buf)
-	if offset := s.node.opt.Store.Write(b.writes, &b.out); offset > 0 {
-		b.offset = offset
-	}
-	for i := range b.writes {
-		w := &b.writes[i]
-		b.answers = append(b.answers, answer{
-			name: w.Request.Name, kind: s.kind, write: true, end: w.End, failed: b.failed(b.out.Buf[start:w.End]),
-		})
-		if s.node.monitors.n.Load() > 0 {
-			a := &b.answers[len(b.answers)-1]
-			if !a.failed || !unshown(b.out.Buf[start:w.End]) {
-				s.node.show(s.addr(), a.name, w.Request.Args)
-			}
-		}
-		start = w.End
-	}
-	clear(b.writes) // an idle connection keeps no values alive
-	b.writes = b.writes[:0]
-	b.lap() // their time is the pipeline's
-}
-
-// disown replaces the answers of the pipeline's writes by err: they are
-// carried out, but the log could not take them.
-func (s *session) disown(base int, err error) {
-	b := s.batch
-	old := b.out.Buf
-	fresh := reply.Reply{JSON: b.out.JSON, RESP3: b.out.RESP3, Buf: append([]byte(nil), old[:base]...)}
-	start := base
-	for i := range b.answers {
-		a := &b.answers[i]
-		end := a.end
-		if a.write && !a.failed {
-			fresh.Buf = append(fresh.Buf, old[start:start+a.keep]...)
-			at := len(fresh.Buf)
-			fresh.Bare = a.kind > resp.Inline
-			fresh.Fail(a.name, err)
-			fresh.Finish(at, time.Since(b.started))
-			fresh.Buf = a.kind.Wrap(fresh.Buf, at)
-			a.failed = true
-		} else {
-			fresh.Buf = append(fresh.Buf, old[start:end]...)
-		}
-		start = end
-	}
-	b.out = fresh
-}
 
 // observe reports the pipeline's commands. A write is done when it is
 // committed, so its time is the pipeline's.

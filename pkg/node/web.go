@@ -27,6 +27,9 @@ func (s *session) choose(first resp.Kind) {
 func (s *session) wrapped(cmd *resp.Command) {
 	b := s.batch
 	s.flushWrites() // of another kind
+	if s.passes() {
+		s.commit() // as pass does, which must not move the place where this answer begins
+	}
 	s.kind = cmd.Kind
 	if cmd.Kind == resp.HTTP && s.page(cmd) {
 		return

@@ -1,0 +1,288 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"evenkeel/pkg/replication"
+)
+
+// given lets roles be decided from outside, and commands be forwarded.
+func given(f Forward) func(*Options) {
+	return func(o *Options) {
+		o.Forward, o.Undecided = &f, "the election has not begun"
+		o.RoleGiven = func() error { return errors.New("the role is that of an election") }
+	}
+}
+
+// follows makes s a follower of lead.
+func (s *server) follows(lead *server) {
+	s.t.Helper()
+	port, _ := strconv.Atoi(lead.port())
+	if err := s.node.Follow(context.Background(), "127.0.0.1", port); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) leads() {
+	s.t.Helper()
+	if err := s.node.Lead(context.Background()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestRoleGiven: a node whose role is decided from outside begins as neither, and
+// becomes what it is told. FOLLOW of a client is refused.
+func TestRoleGiven(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir, config{change: given(Forward{Timeout: time.Millisecond})})
+	c := s.dial()
+	const why = "-ERR no leader is known: the election has not begun: the command has not run"
+	c.talk([][2]string{
+		{"SET k a POINT 1 1", why}, {"EVAL return(1) 0", why}, {"GET k a", why},
+		{"FOLLOW no one", "-ERR cannot follow: the role is that of an election"}, {"FOLLOW 127.0.0.1 1", "-ERR cannot follow: the role is that of an election"},
+		{"PING", "+PONG"}, {"ROLE", "-ERR catching up to leader"}, {"HEALTHZ", "-ERR catching up to leader"},
+	})
+	if ok, why := s.node.Ready(); ok || len(why) == 0 {
+		t.Errorf("ready: %v %v", ok, why)
+	}
+	if st := s.node.FollowerStatus(); s.node.Following() != "" || st == nil || st.LastError != "the election has not begun" || st.State != replication.Connecting {
+		t.Errorf("%+v", st)
+	}
+	first := s.log.Position().Epoch
+	s.leads()
+	second := s.log.Position().Epoch
+	if first == second {
+		t.Error("no epoch has begun")
+	}
+	s.leads() // again: nothing changes
+	if s.log.Position().Epoch != second {
+		t.Error("an epoch has begun for nothing")
+	}
+	c.talk([][2]string{{"SET k a POINT 1 1", "+OK"}, {"GET k a POINT", "[1 1]"}, {"ROLE", "[master :52 []]"}})
+	if ok, why := s.node.Ready(); !ok {
+		t.Errorf("not ready: %v", why)
+	}
+	s.node.Undecided("the lease is lost")
+	c.talk([][2]string{{"SET k b POINT 1 1", "-ERR no leader is known: the lease is lost: the command has not run"}})
+	// What it has was the truth a moment ago; a follower serves that.
+	local := serve(t, t.TempDir(), config{change: func(o *Options) { o.Undecided = "not yet" }})
+	l := local.dial()
+	l.talk([][2]string{{"GET k a", "-ERR catching up to leader"}, {"SET k a POINT 1 1", "-ERR not the leader: not yet"}})
+	local.leads()
+	l.talk([][2]string{{"SET k a POINT 1 1", "+OK"}})
+	local.node.Undecided("lost")
+	l.talk([][2]string{{"GET k a POINT", "[1 1]"}, {"SET k a POINT 1 1", "-ERR not the leader: lost"}})
+
+	// A leader that is not there yet can be followed.
+	port := deadPort(t)
+	n, _ := strconv.Atoi(port)
+	if err := s.node.Follow(context.Background(), "127.0.0.1", n); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.do("SET k b POINT 1 1"); !strings.HasPrefix(got, "-ERR leader 127.0.0.1:"+port+": ") || !strings.HasSuffix(got, "connection refused: the command has not run") {
+		t.Errorf("a leader that is not there: %s", got)
+	}
+	lead := serve(t, t.TempDir(), config{})
+	s.follows(lead)
+	level(t, lead, s)
+	s.follows(lead)
+	c.talk([][2]string{{"SET k c POINT 1 1", "+OK"}, {"SCAN k IDS", "[:0 [c]]"}})
+	s.stop()
+	if err := s.node.Lead(context.Background()); !errors.Is(err, errStopped) {
+		t.Errorf("Lead behind the end: %v", err)
+	}
+	if err := s.node.Follow(context.Background(), "127.0.0.1", n); !errors.Is(err, errStopped) {
+		t.Errorf("Follow behind the end: %v", err)
+	}
+	// It is not remembered: who decides says it again.
+	s = serve(t, dir, config{})
+	s.dial().talk([][2]string{{"SET k d POINT 1 1", "+OK"}})
+}
+
+// TestForwardWaits: writes wait for a leader, and are carried out by who becomes it:
+// another node, or this one.
+func TestForwardWaits(t *testing.T) {
+	a := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience})})
+	b := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience})})
+	waits := func(s *server, n int64) {
+		t.Helper()
+		until(t, "a command to wait", func() bool { return s.node.Forwarding().Waiting == n })
+	}
+	ca, cb := a.dial(), b.dial()
+	ca.send("SET k 1 STRING a", "GET k 1", "EVAL return(tile38.call('SET','k','2','STRING','b')) 0", "TIMEOUT 9 EVAL return(tile38.call('DEL','k','1')) 0", "SCAN k COUNT")
+	cb.send("SET k 4 STRING d", "GET k 4")
+	waits(a, 1)
+	waits(b, 1)
+	a.leads()
+	for _, want := range []string{"+OK", "a", "OK", ":1", ":1"} {
+		if got := say(ca.reply()); strings.TrimPrefix(got, "+") != strings.TrimPrefix(want, "+") {
+			t.Errorf("here: %s, want %s", got, want)
+		}
+	}
+	b.follows(a)
+	for _, want := range []string{"+OK", "d"} {
+		if got := say(cb.reply()); got != want {
+			t.Errorf("forwarded: %s, want %s", got, want)
+		}
+	}
+	if st := a.node.Forwarding(); st.Here != 5 || st.Forwarded != 0 || st.Waiting != 0 || st.Retried == 0 {
+		t.Errorf("%+v", st)
+	}
+	if st := b.node.Forwarding(); st.Forwarded != 1 || st.Waiting != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestForwardLimits: waiting is bounded, in time and in number.
+func TestForwardLimits(t *testing.T) {
+	s := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience, MaxWaiting: 1})})
+	first := s.dial()
+	first.send("SET k a POINT 1 1", "SET k b POINT 1 1", "EVAL return(1) 0")
+	until(t, "a command to wait", func() bool { return s.node.Forwarding().Waiting == 1 })
+	second := s.dial()
+	second.talk([][2]string{
+		{"SET k b POINT 1 1", "-ERR no leader is known: the election has not begun: too many commands wait for a leader: the command has not run"},
+		{"OUTPUT json", `{"ok":true}`},
+		{"SET k b POINT 1 1", `{"ok":false,"err":"no leader is known: the election has not begun: too many commands wait for a leader: the command has not run"}`},
+	})
+	s.leads()
+	for range 3 {
+		if got := first.reply(); strings.HasPrefix(got, "-") {
+			t.Errorf("%q", got)
+		}
+	}
+	if st := s.node.Forwarding(); st.Refused != 2 || st.Waiting != 0 {
+		t.Errorf("%+v", st)
+	}
+	for _, tt := range []struct {
+		f    Forward
+		want string
+	}{
+		{Forward{ReadFrom: "nobody"}, `ReadFrom: "nobody" is not`}, {Forward{OwnWrites: -1}, "OwnWrites: -1"}, {Forward{Timeout: -1}, "Timeout: -1"},
+		{Forward{MaxWaiting: -1}, "MaxWaiting: -1"}, {Forward{MaxLinks: -1}, "MaxLinks: -1"}, {Forward{IdleTimeout: -1}, "IdleTimeout: -1"},
+	} {
+		tt.f.EnsureDefaults()
+		if err := tt.f.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestForwardLoop: two nodes that each take the other one for the leader do not send
+// commands to and fro.
+func TestForwardLoop(t *testing.T) {
+	quick := Forward{Timeout: 50 * time.Millisecond}
+	a := serve(t, t.TempDir(), config{change: given(quick)})
+	b := serve(t, t.TempDir(), config{change: given(quick)})
+	a.follows(b)
+	b.follows(a)
+	for _, s := range []*server{a, b} {
+		c := s.dial()
+		want := "-ERR leader " + s.node.Following() + ": not the leader: the command has not run"
+		c.talk([][2]string{{"SET k a POINT 1 1", want}, {"GET k a", want}})
+		if st := s.node.Forwarding(); st.Forwarded != 0 || st.Refused != 2 {
+			t.Errorf("%+v", st)
+		}
+	}
+	a.follows(a) // itself
+	a.dial().talk([][2]string{{"SET k a POINT 1 1", "-ERR leader " + a.addr + ": not the leader: the command has not run"}})
+}
+
+// TestDemotedInFlight: a leader that stops being one between two pieces of a pipeline
+// on a connection of another node's says so, and nothing runs twice.
+func TestDemotedInFlight(t *testing.T) {
+	a := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience})})
+	b := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience})})
+	a.leads()
+	b.follows(a)
+	level(t, a, b)
+	c := b.dial()
+	c.talk([][2]string{{"SET k n STRING 0", "+OK"}}) // there is a connection
+	a.node.Undecided("handing over")
+	c.send("SET k n STRING 1", "EVAL return(tile38.call('GET','k','n')) 0")
+	until(t, "the command to wait", func() bool { return b.node.Forwarding().Waiting == 1 })
+	level(t, a, b)
+	b.leads()
+	if x, y := say(c.reply()), say(c.reply()); x != "+OK" || y != "1" {
+		t.Errorf("%s, %s", x, y)
+	}
+	if st := b.node.Forwarding(); st.Forwarded != 1 || st.Here != 2 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestSwitchover: the role goes to and fro while clients of both nodes write and read:
+// no command fails, each reads what it has written last, and all is there in the end.
+func TestSwitchover(t *testing.T) {
+	nodes := []*server{}
+	for range 2 {
+		nodes = append(nodes, serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience, OwnWrites: patience})}))
+	}
+	nodes[0].leads()
+	nodes[1].follows(nodes[0])
+	level(t, nodes[0], nodes[1])
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	written := make([]int, 6)
+	for i := range written {
+		c := nodes[i%2].dial()
+		wg.Go(func() {
+			for n := 1; !stop.Load(); n++ {
+				key := fmt.Sprintf("k%d", i)
+				c.send(fmt.Sprintf("SET %s n STRING %d", key, n), "GET "+key+" n", fmt.Sprintf("SET %s i%d STRING x", key, n))
+				for _, want := range []string{"+OK", strconv.Itoa(n), "+OK"} {
+					text, err := readReply(c.r)
+					if err != nil || say(text) != want {
+						t.Errorf("client %d, round %d: %q %v, want %s", i, n, text, err, want)
+						return
+					}
+				}
+				written[i] = n
+			}
+		})
+	}
+	for round := range 12 {
+		lead, fol := nodes[round%2], nodes[1-round%2]
+		before := lead.seen.count("set") + fol.seen.count("set")
+		until(t, "writes", func() bool { return lead.seen.count("set")+fol.seen.count("set") > before+200 || t.Failed() })
+		lead.node.Undecided("handing over")
+		level(t, lead, fol)
+		fol.leads()
+		lead.follows(fol)
+	}
+	stop.Store(true)
+	wg.Wait()
+	level(t, nodes[0], nodes[1])
+	for i, n := range written {
+		for _, s := range nodes {
+			if got := s.dial().do(fmt.Sprintf("SCAN k%d COUNT", i)); got != fmt.Sprintf(":%d", n+1) {
+				t.Errorf("client %d has written %d objects; there are %s", i, n+1, got)
+			}
+		}
+	}
+	for _, s := range nodes {
+		if st := s.node.Forwarding(); st.Refused+st.LostCommands > 0 || st.Forwarded == 0 || st.Here == 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// count says how often a command has been observed.
+func (o *observed) count(name string) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, seen := range o.list {
+		if seen == name {
+			n++
+		}
+	}
+	return n
+}
