@@ -61,7 +61,7 @@ func (s *server) start(ctx context.Context, leader string) error {
 			"--probe-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 			"--aofshrink-min-size", "0"} // only the compaction that is measured
 		if leader != "" {
-			args = append(args, "--follow", leader)
+			args = append(args, "--follow", leader, "--read-from", "local")
 		}
 	}
 	if err := s.exec(ctx, s.path, args); err != nil {

@@ -39,6 +39,7 @@ type config struct {
 	readSlice                        time.Duration
 	compactCPU                       int
 
+	forward    forwardConfig
 	tls        tlsConfig
 	engineKind string
 	tile38     tile38Config
@@ -106,6 +107,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	}
 	c.passwordFlags(f)
 	c.tls.flags(f)
+	c.forward.flags(f)
 	c.limitFlags(f)
 	f.VisitAll(func(fl *pflag.Flag) {
 		if !slices.Contains(sharedFlags, fl.Name) {
@@ -158,6 +160,7 @@ func (c *config) validate() error {
 	c.hooks.Dir = filepath.Join(c.dataDir, "hooks")
 	faults := append(c.role(), c.readPasswords()...)
 	faults = append(append(faults, c.checkEngine()...), c.tls.check()...)
+	faults = append(faults, c.forward.check()...)
 	if c.engineKind == engineTile38 && !c.set("listen") {
 		c.listen = listenTile38
 	}

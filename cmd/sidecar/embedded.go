@@ -160,6 +160,7 @@ func (s *embedded) assemble() error {
 		Settings:   s.settings,
 		NoHTTP:     !s.cfg.http,
 		DialLeader: s.dial,
+		Forward:    s.cfg.forward.options(),
 		Follow:     s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, MaxHeld: s.cfg.maxHeld, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
 		Observe: s.observe,
 	})

@@ -35,9 +35,6 @@ type tile38Config struct {
 	acceptEmpty      bool
 	heartbeat        time.Duration
 	heartbeatKey     string
-	writeForwarding  bool
-	readFrom         string
-	readYourWrites   time.Duration
 	connectWait      time.Duration
 	protectedMode    string
 	maxPending       int
@@ -65,9 +62,6 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 	own.BoolVar(&t.acceptEmpty, "accept-empty-leader", false, "follow a leader that has nothing, though the Tile38 here has something: it will be deleted")
 	own.DurationVar(&t.heartbeat, "heartbeat-interval", time.Second, "how often a leader's sidecar writes into --heartbeat-key; 0 is never")
 	own.StringVar(&t.heartbeatKey, "heartbeat-key", tile38.DefaultHeartbeatKey, "collection that is reserved for heartbeats")
-	own.BoolVar(&t.writeForwarding, "write-forwarding", true, "with --follow: writes go to the leader")
-	own.StringVar(&t.readFrom, "read-from", "fit", "with --follow, who answers reads: local; fit: here while ready, else the leader; leader")
-	own.DurationVar(&t.readYourWrites, "read-your-writes-timeout", time.Second, "how long a read waits for what the same connection has written through the leader; then the leader answers it")
 	own.StringVar(&t.protectedMode, "protected-mode", "no", "yes: serve clients of this machine alone, as long as there is no --engine-password-file, no --tls-client-ca and no host in --listen: what the Tile38's own --protected-mode yes does no more, as all its clients come from here now")
 	own.DurationVar(&t.connectWait, "engine-wait", 5*time.Second, "how long commands wait for a Tile38 that cannot be reached")
 	own.IntVar(&t.maxPending, "max-pending-commands", 64<<10, "commands of one client that may be under way")
@@ -89,6 +83,7 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 var sharedFlags = []string{
 	"engine", "listen", "unix-socket", "unix-socket-mode", "probe-listen", "admin-listen", "data-dir", "follow", "lead-on-host", "max-lag", "drain-timeout",
 	"tls-cert", "tls-key", "tls-client-ca", "leader-tls", "leader-tls-ca", "leader-tls-name",
+	"write-forwarding", "read-from", "read-your-writes-timeout", "write-forwarding-timeout",
 	"log-level", "log-format", "max-connections", "idle-timeout", "write-timeout", "http-header-timeout", "max-http-header",
 	"aofshrink-min-size", "aofshrink-growth", "aofshrink-check-interval", "aofshrink-cooldown", "compaction-turns", "compaction-turn-wait",
 }
@@ -125,18 +120,13 @@ func (t *tile38Config) check(follow string) (faults []error) {
 			faults = append(faults, fmt.Errorf("--announce %q: want HOST:PORT: %w", t.announce, err))
 		}
 	}
-	switch t.readFrom {
-	case "local", "fit", "leader":
-	default:
-		faults = append(faults, fmt.Errorf("--read-from %q: want local, fit or leader", t.readFrom))
-	}
 	if t.protectedMode != "yes" && t.protectedMode != "no" {
 		faults = append(faults, fmt.Errorf("--protected-mode %q: want yes or no", t.protectedMode))
 	}
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
-	}{{"--read-your-writes-timeout", t.readYourWrites}, {"--engine-wait", t.connectWait}, {"--aofshrink-timeout", t.shrinkTimeout}, {"--verify-interval", t.verifyEvery}} {
+	}{{"--engine-wait", t.connectWait}, {"--aofshrink-timeout", t.shrinkTimeout}, {"--verify-interval", t.verifyEvery}} {
 		if d.value <= 0 {
 			faults = append(faults, fmt.Errorf("%s %s: want more than 0", d.flag, d.value))
 		}

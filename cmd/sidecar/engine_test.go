@@ -26,7 +26,7 @@ func parse(t *testing.T, args ...string) (*config, error) {
 func TestEngineFlags(t *testing.T) {
 	for _, f := range []string{
 		"announce=host", "engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
-		"protected-mode=maybe", "heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
+		"write-forwarding-timeout=0s", "protected-mode=maybe", "heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
 		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
 	} {
 		name, value, _ := strings.Cut(f, "=")
@@ -35,9 +35,17 @@ func TestEngineFlags(t *testing.T) {
 			t.Errorf("--%s: %v", f, err)
 		}
 	}
+	for _, f := range []string{
+		"read-from=nobody", "read-your-writes-timeout=0s", "write-forwarding-timeout=-1s", "write-forwarding-idle=0s", "write-forwarding-waiting=0", "write-forwarding-connections=-1",
+	} {
+		name, value, _ := strings.Cut(f, "=")
+		if _, err := parse(t, "--"+f); err == nil || !strings.Contains(err.Error(), "--"+name) || !strings.Contains(err.Error(), value) {
+			t.Errorf("--%s: %v", f, err)
+		}
+	}
 	for _, args := range [][2]string{
 		{"tile38", "appendfsync=always"}, {"tile38", "compaction-cpu=10"}, {"tile38", "max-bulk=100"}, {"tile38", "hook-senders=3"},
-		{"embedded", "engine-addr=127.0.0.1:9851"}, {"embedded", "read-from=fit"}, {"embedded", "bridge=false"}, {"embedded", "protected-mode=yes"},
+		{"embedded", "engine-addr=127.0.0.1:9851"}, {"tile38", "write-forwarding-connections=3"}, {"tile38", "write-forwarding-waiting=3"}, {"tile38", "write-forwarding-idle=3s"}, {"embedded", "bridge=false"}, {"embedded", "protected-mode=yes"},
 	} {
 		name, _, _ := strings.Cut(args[1], "=")
 		_, err := parse(t, "--engine="+args[0], "--"+args[1])

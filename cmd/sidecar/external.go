@@ -105,8 +105,8 @@ func (x *external) assemble() error {
 	}
 	o := upstream.Options{
 		Engine: t.addr, Auth: t.password, ConnectWait: t.connectWait, MaxPending: t.maxPending, MaxHead: int(x.cfg.proxy.Limits.MaxHeader),
-		LocalWrites: !t.writeForwarding, ReadFrom: upstream.ReadFrom(t.readFrom),
-		ReadYourWritesTimeout: t.readYourWrites, DialLeader: x.dial, Observe: x.observe, Logger: x.logger,
+		LocalWrites: !x.cfg.forward.writes, ReadFrom: upstream.ReadFrom(x.cfg.forward.readFrom),
+		ReadYourWritesTimeout: x.cfg.forward.ownWrites, LeaderWait: x.cfg.forward.timeout, DialLeader: x.dial, Observe: x.observe, Logger: x.logger,
 	}
 	x.role.route(&o)
 	if x.backend, err = upstream.New(o); err != nil {

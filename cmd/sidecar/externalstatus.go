@@ -123,12 +123,7 @@ func (x *external) engineSource() metrics.Engine {
 
 func (x *external) upstreamSource() metrics.Upstream {
 	st := x.backend.Stats()
-	n := func(v int64) uint64 { return uint64(max(v, 0)) }
-	return metrics.Upstream{
-		Connections: st.Links, Dialled: n(st.Dials), DialFailures: n(st.DialFailures), Refused: n(st.Refused),
-		Lost: n(st.Lost), LostCommands: n(st.LostCommands), Forwarded: n(st.Forwarded), LeaderReads: n(st.LeaderReads),
-		OwnWriteWaits: n(st.OwnWriteWaits), OwnWriteMisses: n(st.OwnWriteMisses),
-	}
+	return upstreamMetrics(&st)
 }
 
 func (x *external) dataSource() metrics.Data {

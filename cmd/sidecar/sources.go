@@ -26,6 +26,7 @@ func (s *embedded) makeMetrics() error {
 			Data:        s.dataSource,
 			Collections: s.collections,
 			Server:      s.serverSource,
+			Upstream:    s.upstreamSource,
 		},
 		Commands: s.node.CommandNames(),
 		FollowerStates: []string{

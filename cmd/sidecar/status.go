@@ -6,6 +6,7 @@ import (
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/hooks"
 	"evenkeel/pkg/leader"
+	"evenkeel/pkg/node"
 	"evenkeel/pkg/pubsub"
 	"evenkeel/pkg/replication"
 	"evenkeel/pkg/store"
@@ -26,6 +27,7 @@ type report struct {
 	Data      *store.Stats          `json:"data,omitempty"`
 	Follower  *replication.Status   `json:"follower,omitempty"`
 	Followers []leader.FollowerStat `json:"followers,omitempty"`
+	Upstream  *node.ForwardStats    `json:"upstream,omitempty"` // to the leader
 	Compactor any                   `json:"compactor,omitempty"`
 	Listeners *listenerReport       `json:"listeners,omitempty"`
 	Hooks     *hookReport           `json:"hooks,omitempty"`
@@ -123,6 +125,7 @@ func (s *embedded) Status() any {
 	data := s.store.Stats()
 	st.Log, st.Data = reportLog(s.log.Stats()), &data
 	st.Follower, st.Followers = s.node.FollowerStatus(), s.leader.Followers()
+	st.Upstream = s.node.Forwarding()
 	st.Compactor = s.compactor.Stats()
 	st.Listeners, st.Hooks = reportListeners(s.hub.Stats()), reportHooks(s.hooks.Stats())
 	return st

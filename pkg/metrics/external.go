@@ -32,6 +32,10 @@ type Upstream struct {
 	LeaderReads    uint64 // reads sent to the leader
 	OwnWriteWaits  uint64 // reads that waited for a write of their connection
 	OwnWriteMisses uint64 // those of them that waited in vain
+	// Of the embedded engine alone.
+	Retried uint64 // attempts more for commands that were known not to have run
+	Waiting int64  // clients whose commands wait for a leader, now
+	Here    uint64 // commands carried out here instead: this had become the leader
 }
 
 // external shows the metrics of an engine in another process. It is unchecked,
@@ -44,6 +48,7 @@ type external struct {
 	refused, lost, lostCommands       *prometheus.Desc
 	forwarded, leaderReads, ownWrites *prometheus.Desc
 	comparisons, differing, different *prometheus.Desc
+	retried, waiting, here            *prometheus.Desc
 }
 
 func newExternal(o Options) *external {
@@ -65,6 +70,9 @@ func newExternal(o Options) *external {
 		forwarded:    d("upstream_forwarded_writes_total", "Writes sent to the leader."),
 		leaderReads:  d("upstream_leader_reads_total", "Reads sent to the leader."),
 		ownWrites:    d("upstream_own_write_waits_total", "Reads that waited for a write of their connection, by how that ended.", "result"),
+		retried:      d("upstream_commands_retried_total", "Attempts more to have commands carried out that were known not to have run."),
+		waiting:      d("upstream_clients_waiting", "Connections whose commands wait for a leader that can be reached."),
+		here:         d("upstream_commands_here_total", "Commands for the leader that were carried out here, as this pod had become the leader."),
 
 		comparisons: d("follower_comparisons_total", "Comparisons of a follower with its leader object by object, by how they ended.", "result"),
 		differing:   d("followers_differing", "Followers whose objects are not their leader's, as of the last comparison of each."),
@@ -108,4 +116,10 @@ func (x *external) upstream(out sink, u Upstream) {
 	out.counter(x.leaderReads, u.LeaderReads)
 	out.counter(x.ownWrites, u.OwnWriteWaits-min(u.OwnWriteWaits, u.OwnWriteMisses), "ok")
 	out.counter(x.ownWrites, u.OwnWriteMisses, "timeout")
+	if x.from.Engine != nil {
+		return // the proxy before another engine does not know the rest
+	}
+	out.counter(x.retried, u.Retried)
+	out.gauge(x.waiting, float64(u.Waiting))
+	out.counter(x.here, u.Here)
 }

@@ -385,6 +385,18 @@ func TestExternal(t *testing.T) {
 		`evenkeel_follower_comparisons_total{result="ok"}`: 12, `evenkeel_follower_comparisons_total{result="failed"}`: 13,
 		"evenkeel_followers_differing": 14, "evenkeel_follower_different_objects": 15,
 	})
+	if v, there := values["evenkeel_upstream_clients_waiting"]; there {
+		t.Errorf("%v clients wait for a leader, which is not known", v)
+	}
+	own, err := New(Options{Sources: Sources{Upstream: func() Upstream { return Upstream{Forwarded: 1, Retried: 2, Waiting: 3, Here: 4} }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, _ := scrape(t, own)
+	expect(t, shown, map[string]float64{
+		"evenkeel_upstream_forwarded_writes_total": 1, "evenkeel_upstream_commands_retried_total": 2,
+		"evenkeel_upstream_clients_waiting": 3, "evenkeel_upstream_commands_here_total": 4,
+	})
 	e = Engine{MemoryBytes: -1, HeapBytes: -1, LogBytes: -1}
 	values, _ = scrape(t, m)
 	expect(t, values, map[string]float64{"evenkeel_engine_up": 0})

@@ -14,6 +14,7 @@ import (
 	"evenkeel/pkg/forward"
 	"evenkeel/pkg/settings"
 	"evenkeel/pkg/store"
+	"evenkeel/pkg/tile38"
 )
 
 const passProperty = settings.RequirePass
@@ -291,6 +292,7 @@ func (s *session) setName(name string) error {
 	}
 	name = strings.Clone(name)
 	s.name.Store(&name)
+	s.stays = name == tile38.LocalName
 	return nil
 }
 

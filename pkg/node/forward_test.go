@@ -324,7 +324,15 @@ func TestForwardOnlyWhereGiven(t *testing.T) {
 	level(t, lead, s)
 	c.talk([][2]string{{"SET k a POINT 1 1", "-ERR not the leader"}, {"EVAL return(1) 0", "-ERR not the leader"}})
 
-	_, fol := pair(t, Forward{LocalWrites: true})
+	// Who compares what is here must not be answered by somebody else.
+	_, fol := pair(t, Forward{ReadFrom: upstream.ReadLeader})
+	c = fol.dial()
+	c.talk([][2]string{{"CLIENT SETNAME evenkeel:local", "+OK"}, {"SET k a POINT 1 1", "-ERR not the leader"}, {"EVAL return(1) 0", "-ERR not the leader"}, {"GET k a", "null"}})
+	if st := fol.node.Forwarding(); st.LeaderReads+st.Forwarded != 0 {
+		t.Errorf("%+v", st)
+	}
+
+	_, fol = pair(t, Forward{LocalWrites: true})
 	fol.dial().talk([][2]string{{"SET k a POINT 1 1", "-ERR not the leader"}, {"WAIT 1 1", "-ERR not the leader"}})
 }
 

@@ -40,7 +40,7 @@ var errNoLeader = errors.New("no leader is known")
 // passes says whether commands that this node must not carry out may be sent to the
 // leader.
 func (s *session) passes() bool {
-	return s.node.links != nil && !s.forwarded && s.node.role.given() && !s.node.opt.Forward.LocalWrites
+	return s.node.links != nil && !s.forwarded && !s.stays && s.node.role.given() && !s.node.opt.Forward.LocalWrites
 }
 
 // send gathers a command that goes to the leader.

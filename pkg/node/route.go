@@ -26,7 +26,7 @@ func (n *Node) routes() bool {
 // goes says whether a command is the leader's. It may wait until this follower has
 // what the same client has written.
 func (s *session) goes(e *entry, args []string) bool {
-	if s.node.links == nil || s.forwarded || e == nil || s.node.role.leads() {
+	if s.node.links == nil || s.forwarded || s.stays || e == nil || s.node.role.leads() {
 		return false
 	}
 	inner := e

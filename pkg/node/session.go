@@ -34,6 +34,7 @@ type session struct {
 	pause func() error // checkOutput
 
 	forwarded bool      // the commands are those of another server's clients
+	stays     bool      // nothing goes to the leader: who asks compares what is here
 	own       ownWrites // what is on its way through the leader
 
 	stream io.Closer // what AOF reads from, closed with the session

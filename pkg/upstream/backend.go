@@ -30,7 +30,7 @@ func New(opts Options) (*Backend, error) {
 		return nil, fmt.Errorf("upstream options: %w", err)
 	}
 	b := &Backend{opts: opts, table: newTable(), pools: newPools()}
-	b.engine = b.newTarget("engine", opts.Engine, opts.DialEngine)
+	b.engine = b.newTarget("engine", opts.Engine, opts.DialEngine, opts.ConnectWait)
 	b.control.init(b)
 	return b, nil
 }
@@ -58,7 +58,7 @@ func (b *Backend) leaderAt(addr string) *target {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.leader == nil || b.leader.addr != addr {
-		b.leader = b.newTarget("leader", addr, b.opts.DialLeader)
+		b.leader = b.newTarget("leader", addr, b.opts.DialLeader, b.opts.LeaderWait)
 	}
 	return b.leader
 }

@@ -40,8 +40,9 @@ type Options struct {
 	// DialTimeout bounds one attempt to connect. Default 1 s.
 	DialTimeout time.Duration
 	// ConnectWait is how long commands wait for an engine that cannot be reached,
-	// counted from the first attempt that failed. Default 5 s: a restart.
-	ConnectWait time.Duration
+	// counted from the first attempt that failed. Default 5 s: a restart. LeaderWait is
+	// the same for the leader. Default 5 s.
+	ConnectWait, LeaderWait time.Duration
 	// MaxPending is how many commands of a client may be under way; it is not read
 	// further then. Default 65,536.
 	MaxPending int
@@ -81,6 +82,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.ConnectWait == 0 {
 		o.ConnectWait = 5 * time.Second
+	}
+	if o.LeaderWait == 0 {
+		o.LeaderWait = 5 * time.Second
 	}
 	if o.MaxPending == 0 {
 		o.MaxPending = 64 << 10
@@ -129,7 +133,7 @@ func (o Options) Validate() error {
 		name string
 		d    int64
 	}{
-		{"DialTimeout", int64(o.DialTimeout)}, {"ConnectWait", int64(o.ConnectWait)}, {"MaxPending", int64(o.MaxPending)}, {"MaxHead", int64(o.MaxHead)},
+		{"DialTimeout", int64(o.DialTimeout)}, {"ConnectWait", int64(o.ConnectWait)}, {"LeaderWait", int64(o.LeaderWait)}, {"MaxPending", int64(o.MaxPending)}, {"MaxHead", int64(o.MaxHead)},
 		{"ReadYourWritesTimeout", int64(o.ReadYourWritesTimeout)},
 	} {
 		if v.d < 1 {

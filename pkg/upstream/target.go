@@ -25,6 +25,7 @@ type target struct {
 	addr    string
 	role    string // how errors name it
 	connect func(ctx context.Context, addr string) (net.Conn, error)
+	wait    time.Duration // ConnectWait, or LeaderWait
 	b       *Backend
 	turns   chan struct{} // holds a token for each attempt under way
 
@@ -33,8 +34,8 @@ type target struct {
 	last time.Time // the last one that failed
 }
 
-func (b *Backend) newTarget(role, addr string, connect func(context.Context, string) (net.Conn, error)) *target {
-	return &target{addr: addr, role: role, connect: connect, b: b, turns: make(chan struct{}, maxDialling)}
+func (b *Backend) newTarget(role, addr string, connect func(context.Context, string) (net.Conn, error), wait time.Duration) *target {
+	return &target{addr: addr, role: role, connect: connect, wait: wait, b: b, turns: make(chan struct{}, maxDialling)}
 }
 
 // dialAside is dial on a goroutine of its own: connecting takes a deep stack,
@@ -49,15 +50,15 @@ func (t *target) dialAside(ctx context.Context) (nc net.Conn, err error) {
 	return nc, err
 }
 
-// dial connects, again and again until the target has been out of reach for
-// ConnectWait, or ctx ends.
+// dial connects, again and again until the target has been out of reach for as long
+// as it may, or ctx ends.
 func (t *target) dial(ctx context.Context) (net.Conn, error) {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		nc, err := t.once(ctx)
 		if err == nil {
 			return nc, nil
 		}
-		if ctx.Err() != nil || t.failed() > t.b.opts.ConnectWait {
+		if ctx.Err() != nil || t.failed() > t.wait {
 			return nil, err
 		}
 		timer := time.NewTimer(pause)

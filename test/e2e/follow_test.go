@@ -13,7 +13,7 @@ import (
 func TestFollowerStreams(t *testing.T) {
 	l := start(t, t.TempDir())
 	l.fill("fleet", 3000)
-	f := start(t, t.TempDir(), "--follow", l.addr)
+	f := start(t, t.TempDir(), "--follow", l.addr, "--write-forwarding=false")
 	level(t, l, f)
 	l.words("SET fleet extra EX 1000 STRING hello")
 	l.words("DEL fleet p0000001")

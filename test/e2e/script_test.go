@@ -88,7 +88,7 @@ func TestScriptsAreAtomic(t *testing.T) {
 func TestScriptsOnFollower(t *testing.T) {
 	t.Parallel()
 	l := start(t, t.TempDir())
-	f := start(t, t.TempDir(), "--follow", l.addr)
+	f := start(t, t.TempDir(), "--follow", l.addr, "--write-forwarding=false")
 	l.words("SET k a STRING hello")
 	level(t, l, f)
 	if got := f.do("EVALRO", "return tile38.call('GET', KEYS[1], 'a')", 1, "k"); got != "hello" {
