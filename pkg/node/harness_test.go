@@ -37,7 +37,7 @@ const patience = 20 * time.Second
 
 // server is a node with all of its real parts, serving on 127.0.0.1.
 type server struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	addr     string
 	node     *Node
@@ -103,7 +103,7 @@ func (b *syncBuffer) String() string {
 }
 
 // serve starts a server on a directory.
-func serve(t *testing.T, dir string, c config) *server {
+func serve(t testing.TB, dir string, c config) *server {
 	t.Helper()
 	if c.fs == nil {
 		c.fs = fsx.OS{}
@@ -205,7 +205,7 @@ func (t target) Compact(ctx context.Context) (compactor.Result, error) {
 
 // client is one connection.
 type client struct {
-	t *testing.T
+	t testing.TB
 	net.Conn
 	r *bufio.Reader
 }
@@ -338,7 +338,7 @@ func (c *client) ended() {
 }
 
 // until polls for what happens in the background.
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !ok() {

@@ -31,7 +31,7 @@ func deadPort(t *testing.T) string {
 }
 
 // level waits until the follower holds what its leader does.
-func level(t *testing.T, lead, fol *server) {
+func level(t testing.TB, lead, fol *server) {
 	t.Helper()
 	until(t, "the follower to be level", func() bool {
 		ld, lm := lead.store.Digest()
