@@ -82,16 +82,16 @@ type Stats struct {
 }
 
 var (
-	// ErrNotLeader: who answers at the address does not lead.
+	// ErrNotLeader says that who answers at the address does not lead.
 	ErrNotLeader = errors.New("not the leader")
-	// ErrRefused: the leader takes no commands from here, whoever tries again.
+	// ErrRefused says that the leader takes no commands from here, whoever tries again.
 	ErrRefused = errors.New("the connection was refused")
-	// ErrBusy: no connection has become free in time.
+	// ErrBusy says that no connection has become free in time.
 	ErrBusy = errors.New("no connection to it is free")
-	// ErrChanged: there is another leader now.
+	// ErrChanged says that there is another leader now.
 	ErrChanged = errors.New("the leader has changed")
-	// ErrTooLarge: more replies than the caller takes.
+	// ErrTooLarge says that there are more replies than the caller takes.
 	ErrTooLarge = errors.New("the reply is too large")
-	// ErrSilent: the leader does not answer, and not on a new connection either.
+	// ErrSilent says that the leader does not answer, and not on a new connection either.
 	ErrSilent = errors.New("the leader does not answer")
 )

@@ -73,3 +73,38 @@ func benchForward(b *testing.B, clients, depth, links int) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
 }
+
+// BenchmarkFollowerReads: what it costs a follower to look at where a read is to be
+// answered. 0: nothing is forwarded, 1: something might be.
+func BenchmarkFollowerReads(b *testing.B) {
+	const depth = 100
+	for _, forwards := range []int{0, 1} {
+		b.Run(fmt.Sprintf("forwards=%d", forwards), func(b *testing.B) {
+			quiet := func(o *Options) { o.Logger = slog.New(slog.DiscardHandler) }
+			lead := serve(b, b.TempDir(), config{change: quiet})
+			lead.dial().do("SET bench object POINT 33.5 -115.5")
+			fol := serve(b, b.TempDir(), config{follow: lead.addr, change: func(o *Options) {
+				quiet(o)
+				if forwards > 0 {
+					o.Forward = &Forward{}
+				}
+			}})
+			level(b, lead, fol)
+			until(b, "readiness", func() bool { ok, _ := fol.node.Ready(); return ok })
+			c, pipeline := fol.dial(), ""
+			for range depth {
+				pipeline += encode("GET bench object POINT")
+			}
+			answers := make([]byte, depth*len("*2\r\n$4\r\n33.5\r\n$6\r\n-115.5\r\n"))
+			b.ResetTimer()
+			for range (b.N + depth - 1) / depth {
+				if _, err := io.WriteString(c, pipeline); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(c, answers); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -84,8 +84,9 @@ type forwards struct {
 	forwarded, leaderReads, ownWaits, ownMisses atomic.Int64
 	refused, lost, retried, waiting, here       atomic.Int64
 
-	fitAt atomic.Int64 // when fit was found out, in ns after Node.started
-	fit   atomic.Bool
+	downAt atomic.Int64 // since when no leader has been reached, in ns after Node.started; 0: the last attempt reached it
+	fitAt  atomic.Int64 // when fit was found out, in ns after Node.started
+	fit    atomic.Bool
 }
 
 // Forwarding returns the counters now, nil when nothing is forwarded.
@@ -208,6 +209,25 @@ func (n *Node) wait(ctx context.Context, p *respite, changed <-chan struct{}) er
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// left is how long a pipeline may wait yet.
+func (n *Node) left(p *respite) time.Duration {
+	if p.until.IsZero() {
+		return n.opt.Forward.Timeout
+	}
+	return max(time.Until(p.until), minPause)
+}
+
+// down says whether there has been no leader for so long that a read need not wait
+// for one: it is not the read that would be lost.
+func (n *Node) down() bool {
+	at, now := n.forwards.downAt.Load(), int64(time.Since(n.started))
+	if at == 0 {
+		n.forwards.downAt.CompareAndSwap(0, now)
+		return false
+	}
+	return now-at > int64(n.opt.Forward.Timeout)
 }
 
 // rest ends the waiting of a pipeline.

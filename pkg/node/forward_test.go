@@ -23,7 +23,6 @@ type brake struct {
 	mu   sync.Mutex
 	cond sync.Cond
 	on   bool
-	gone bool
 }
 
 func newBrake(t *testing.T) *brake {

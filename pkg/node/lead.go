@@ -56,6 +56,7 @@ func (r *role) set(at place) {
 	r.term.Store(term)
 	close(r.changed)
 	r.changed = make(chan struct{})
+	r.node.forwards.downAt.Store(0)
 	if r.node.links != nil {
 		r.node.links.Lead(at.addr)
 	}

@@ -162,6 +162,20 @@ func TestForwardLimits(t *testing.T) {
 	if st := s.node.Forwarding(); st.Refused != 2 || st.Waiting != 0 {
 		t.Errorf("%+v", st)
 	}
+	// When there has been no leader for long, reads fail at once; writes wait all the same.
+	dead := serve(t, t.TempDir(), config{change: given(Forward{Timeout: 60 * time.Millisecond})})
+	c := dead.dial()
+	c.do("GET k a") // has waited for as long as that
+	until(t, "the time to be over", dead.node.down)
+	retried := dead.node.Forwarding().Retried
+	c.do("GET k a")
+	if n := dead.node.Forwarding().Retried; n != retried {
+		t.Errorf("a read was tried %d times again", n-retried)
+	}
+	c.do("SET k a POINT 1 1")
+	if n := dead.node.Forwarding().Retried; n == retried {
+		t.Error("a write was not tried again")
+	}
 	for _, tt := range []struct {
 		f    Forward
 		want string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"evenkeel/pkg/forward"
 	"evenkeel/pkg/upstream"
@@ -115,7 +116,11 @@ func (s *session) pass(cmds []passed) {
 			s.give(cmds, err)
 			return
 		}
-		if err := n.wait(b.ctx, &b.wait, changed); err != nil {
+		err := context.DeadlineExceeded
+		if !n.down() || slices.ContainsFunc(cmds, func(c passed) bool { return !c.read }) {
+			err = n.wait(b.ctx, &b.wait, changed)
+		}
+		if err != nil {
 			if errors.Is(err, errCrowd) {
 				why = fmt.Errorf("%w: %w", why, err)
 			}
@@ -185,7 +190,7 @@ func (s *session) ask(addr string, cmds []passed) (rest []passed, why error) {
 	b, f := s.batch, &s.node.forwards
 	p := forward.Piece{
 		Commands: make([][]string, len(cmds)), Mode: forward.Mode{JSON: b.out.JSON, RESP3: b.out.RESP3},
-		Patience: s.node.opt.Forward.Timeout, MaxReplies: s.conn.MaxOutput(),
+		Patience: s.node.left(&b.wait), MaxReplies: s.conn.MaxOutput(),
 	}
 	for i := range cmds {
 		p.Commands[i] = cmds[i].args
@@ -195,6 +200,9 @@ func (s *session) ask(addr string, cmds []passed) (rest []passed, why error) {
 	b.replies = got.Replies[:0]
 	if p.Where && got.Sent > 0 {
 		s.own.some, s.own.known, s.own.at = true, got.Known, got.At
+	}
+	if got.Err == nil {
+		f.downAt.Store(0)
 	}
 	why = fmt.Errorf("leader %s: %w", addr, got.Err)
 	if got.Err == nil {

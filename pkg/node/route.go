@@ -37,14 +37,13 @@ func (s *session) goes(e *entry, args []string) bool {
 		args = args[2:]
 		inner = s.node.lookup(args[0])
 	}
-	if inner == nil || inner.class == upstream.ClassLocal && inner.name != "wait" || s.denied(e) || !s.node.routes() {
+	if inner == nil || inner.class == upstream.ClassLocal && inner.name != "wait" || !s.node.routes() {
 		return false
 	}
 	f := s.node.opt.Forward
-	if inner.class != upstream.ClassRead {
-		return !f.LocalWrites
-	}
 	switch {
+	case inner.class != upstream.ClassRead:
+		return !f.LocalWrites && !s.denied(e)
 	case inner.live && asksForFence(args): // it is told of what comes here
 		return false
 	case f.ReadFrom == upstream.ReadLeader || f.ReadFrom == upstream.ReadFit && !s.node.fit(s.batch.started):
@@ -55,6 +54,9 @@ func (s *session) goes(e *entry, args []string) bool {
 		if s.ownWritesCame() {
 			return false
 		}
+	}
+	if s.denied(e) {
+		return false
 	}
 	s.node.forwards.leaderReads.Add(1)
 	return true

@@ -55,7 +55,7 @@ func TestMetrics(t *testing.T) {
 // TestNotReadyFollower: a follower without a leader says so and does not
 // answer reads.
 func TestNotReadyFollower(t *testing.T) {
-	f := start(t, t.TempDir(), "--follow", "127.0.0.1:1")
+	f := start(t, t.TempDir(), "--follow", "127.0.0.1:1", "--read-from", "local")
 	code, body := get(t, "http://"+f.probe+"/readyz")
 	if code != 503 || !strings.Contains(body, "follower") {
 		t.Errorf("/readyz: %d %s", code, body)
