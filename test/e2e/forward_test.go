@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"evenkeel/internal/testkit"
 )
 
 // TestFollowerForwards: a write to a follower comes to the leader, from each
@@ -166,4 +168,37 @@ func TestForwardingAcrossRestarts(t *testing.T) {
 	if list := fmt.Sprint(f.words("CLIENT LIST")); strings.Count(list, "name=writer") != clients {
 		t.Errorf("clients: %s", list)
 	}
+}
+
+// TestForwardsToTile38: the leader is a Tile38, which knows nothing of that.
+func TestForwardsToTile38(t *testing.T) {
+	onTile38(t, func(t *testing.T, machine func() testkit.Machine) {
+		m := machine()
+		f := start(t, t.TempDir(), "--follow", m.Address(), "--read-your-writes-timeout", "30s")
+		f.waitFor("readiness", f.ready)
+		conn := f.rdb.Conn()
+		defer func() { _ = conn.Close() }()
+		for i := range 30 {
+			if err := conn.Do(t.Context(), "SET", "fleet", i, "POINT", i, 2).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := conn.Do(t.Context(), "GET", "fleet", i, "POINT").Slice(); err != nil || len(got) != 2 || got[0] != fmt.Sprint(i) {
+				t.Fatalf("own write %d: %v %v", i, got, err)
+			}
+		}
+		if n := f.metric("evenkeel_upstream_leader_reads_total"); n != 0 {
+			t.Errorf("%v reads went to the leader", n)
+		}
+		if n := f.metric(`evenkeel_upstream_own_write_waits_total{result="ok"}`); n != 30 {
+			t.Errorf("%v reads waited", n)
+		}
+		if got := f.said("SET fleet"); got != "ERR wrong number of arguments for 'set' command" {
+			t.Errorf("an error of the leader: %q", got)
+		}
+		rdb := redis.NewClient(&redis.Options{Addr: m.Address(), Protocol: 2, DisableIdentity: true})
+		defer func() { _ = rdb.Close() }()
+		if got := fmt.Sprint(rdb.Do(t.Context(), "SCAN", "fleet", "COUNT").Val()); got != "30" && got != "[0 30]" {
+			t.Errorf("the leader has %s objects", got)
+		}
+	})
 }
