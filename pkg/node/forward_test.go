@@ -268,6 +268,13 @@ func TestReadYourWrites(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	level(t, lead, fol)
+	b.set(true)
+	c.send("SET k a POINT 3 4", "GET k a POINT") // in one pipeline
+	until(t, "the read to wait", func() bool { return fol.node.Forwarding().OwnWriteWaits == 2 })
+	b.set(false)
+	if first, second := say(c.reply()), say(c.reply()); first != "+OK" || second != "[3 4]" {
+		t.Errorf("in one pipeline: %s, %s", first, second)
+	}
 
 	b2 := newBrake(t)
 	lead, fol = pair(t, Forward{OwnWrites: 20 * time.Millisecond}, func(o *Options) { o.DialLeader = b2.dial })
@@ -362,6 +369,18 @@ func TestForwardCommand(t *testing.T) {
 		{"FORWARD", "-ERR wrong number of arguments for 'forward' command"}, {"FORWARD x", "-ERR invalid argument 'x'"}, {"FORWARD AT x", "-ERR invalid argument 'AT'"},
 		{"FORWARD FROM other", "[leader " + s.settings.ServerID() + "]"}, {"CLIENT GETNAME", "other"},
 		{"FORWARD AT", "[" + p.Epoch + " :" + strconv.FormatInt(p.Offset, 10) + "]"},
-		{"OUTPUT json", `{"ok":true}`}, {"forward at", "[" + p.Epoch + " :" + strconv.FormatInt(p.Offset, 10) + "]"},
+		{"GET k a", "x"}, {"OUTPUT json", `{"ok":true}`}, {"forward at", "[" + p.Epoch + " :" + strconv.FormatInt(p.Offset, 10) + "]"},
 	})
+
+	// Who does not lead answers nothing as if it did.
+	_, fol := pair(t, Forward{})
+	f := fol.dial()
+	f.talk([][2]string{
+		{"FORWARD FROM other", "[follower " + fol.settings.ServerID() + "]"},
+		{"GET k a", "-ERR not the leader"}, {"SET k a STRING y", "-ERR not the leader"}, {"TIMEOUT 5 GET k a", "-ERR not the leader"},
+		{"EVALRO return(1) 0", "-ERR not the leader"}, {"PING", "+PONG"},
+	})
+	if st := fol.node.Forwarding(); st.Forwarded+st.LeaderReads != 0 {
+		t.Errorf("it is sent on: %+v", st)
+	}
 }

@@ -300,3 +300,63 @@ func (o *observed) count(name string) (n int) {
 	}
 	return n
 }
+
+// TestCommitsBeforeItWaits: what a pipeline has written here is in the log before the
+// rest of it waits for another leader, over each transport.
+func TestCommitsBeforeItWaits(t *testing.T) {
+	native := func(text string) string { return fmt.Sprintf("$%d %s\r\n", len(text), text) }
+	for name, raw := range map[string]string{
+		"RESP":   encode("SET k a STRING x", "GET k a", "SET k b STRING x"),
+		"native": native("SET k a STRING x") + native("SET k b STRING x"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &lease{hook: nil}
+			l.hook = func(n int64) { l.lost.Store(n > 1) } // lost before the second write
+			s := serve(t, t.TempDir(), config{change: func(o *Options) {
+				given(Forward{Timeout: patience})(o)
+				o.Fence = l.fence
+			}})
+			s.leads()
+			c := s.dial()
+			c.raw(raw)
+			until(t, "the second write to wait", func() bool { return s.node.Forwarding().Waiting == 1 })
+			if written, last := s.log.Written().Offset, s.log.Position().Offset; written != last || last == 0 {
+				t.Errorf("%d bytes of %d are written", written, last)
+			}
+			next := serve(t, t.TempDir(), config{change: given(Forward{})})
+			next.leads()
+			s.follows(next)
+			if b, err := c.r.Peek(1); err != nil || b[0] == '-' && name == "native" {
+				t.Errorf("%q %v", b, err)
+			}
+			until(t, "the write to arrive", func() bool { return next.dial().do("EXISTS k b") == ":1" })
+		})
+	}
+}
+
+// TestDemotedBeforeReplicas: a write that not enough followers have is not acknowledged
+// because its leader is none any more.
+func TestDemotedBeforeReplicas(t *testing.T) {
+	b := newBrake(t)
+	lead := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience})})
+	fol := serve(t, t.TempDir(), config{change: func(o *Options) {
+		given(Forward{})(o)
+		o.DialLeader = b.dial
+	}})
+	lead.leads()
+	fol.follows(lead)
+	level(t, lead, fol)
+	c := lead.dial()
+	c.talk([][2]string{{"CONFIG SET min-replicas-to-write 1", "+OK"}, {"SET k a STRING x", "+OK"}, {"CONFIG SET min-replicas-timeout 50ms", "+OK"}})
+	b.set(true)
+	var once sync.Once
+	lead.log.BeforeWrite(func() error {
+		once.Do(func() { lead.node.Undecided("demoted") })
+		return nil
+	})
+	if got := c.do("SET k b STRING x"); !strings.HasPrefix(got, "-NOREPLICAS ") {
+		t.Errorf("%s", got)
+	}
+	b.set(false)
+	level(t, lead, fol)
+}
