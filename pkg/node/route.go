@@ -47,11 +47,10 @@ func (s *session) goes(e *entry, args []string) bool {
 	case inner.live && asksForFence(args): // it is told of what comes here
 		return false
 	case f.ReadFrom == upstream.ReadLeader || f.ReadFrom == upstream.ReadFit && !s.node.fit(s.batch.started):
-	case !s.own.some && len(s.batch.away) == 0:
+	case !s.own.some: // what has been gathered is sent first, and then this is asked again
 		return false
 	default:
-		s.flushWrites()
-		if s.ownWritesCame() {
+		if s.flushWrites(); s.ownWritesCame() {
 			return false
 		}
 	}
