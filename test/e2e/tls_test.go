@@ -90,6 +90,14 @@ func TestTLS(t *testing.T) {
 			f.waitFor("readiness", f.ready)
 			own := a.client(f.addr, "follower")
 			f.waitFor("the object", func() bool { return own.Do(context.Background(), "GET", "fleet", "a").Err() == nil })
+			for range 3 {
+				if err := own.Do(t.Context(), "SET", "fleet", "b", "POINT", 1, 2).Err(); err != nil {
+					t.Errorf("a write through the follower: %v", err)
+				}
+			}
+			if n := f.metric(`evenkeel_upstream_dials_total{result="ok"}`); n < 1 || n > 5 || engine == "embedded" && n != 1 {
+				t.Errorf("%v connections to the leader for one client", n)
+			}
 			if err := a.client(l.addr, "").Do(t.Context(), "PING").Err(); err == nil || !strings.Contains(err.Error(), "certificate") {
 				t.Errorf("a client without certificate: %v", err)
 			}
