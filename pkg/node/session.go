@@ -174,6 +174,7 @@ func (s *session) one(args []string) {
 	if err := s.admit(e, args); err != nil {
 		s.flushWrites()
 		s.fail(e, args, err)
+		b.answers[len(b.answers)-1].elsewhere = true
 		return
 	}
 	if e.spec != nil && e.spec.Write != nil {
@@ -277,7 +278,9 @@ func (s *session) ownCommand(e *entry, args []string) bool {
 		begun = err == nil
 	}
 	if begun {
-		b.guard(s.node)
+		if e.class != upstream.ClassLocal || e.name == "timeout" {
+			b.guard(s.node)
+		}
 		err = e.run(c)
 	}
 	if s.passes() && (notLeader(err) || e.name == "timeout" && forward.NotLeader(out.Buf[start:])) {
@@ -317,7 +320,7 @@ func (s *session) admit(e *entry, args []string) error {
 		return errMemory
 	case s.forwarded && (e.class != upstream.ClassLocal || e.name == "timeout") && !s.node.role.leads():
 		return errNotLeader // whoever has sent it here would take the answer for the leader's
-	case e.write && s.node.tooFew():
+	case e.write && s.node.tooFew() && s.node.fenced() == nil: // else it is the next leader who counts
 		return errNoReplicas
 	case e.free || e.write:
 		return nil
