@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -224,6 +227,16 @@ func TestForwardingToAStoppedLeader(t *testing.T) {
 		t.Fatal(got)
 	}
 	l.signal(syscall.SIGSTOP)
+	l.waitFor("the process to stop", func() bool { // all of its threads
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", l.cmd.Process.Pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("its threads: %v", err)
+		}
+		return !slices.ContainsFunc(threads, func(name string) bool {
+			text, err := os.ReadFile(name)
+			return err == nil && !strings.Contains(string(text), ") T ")
+		})
+	})
 	if got := said(); !strings.HasPrefix(got, "ERR leader "+l.addr+": the leader does not answer: ") || !strings.HasSuffix(got, ": the command may or may not have run") {
 		t.Errorf("on a connection that there was: %s", got)
 	}
