@@ -72,7 +72,7 @@ func TestCheck(t *testing.T) {
 // that does not answer.
 func TestCheckFails(t *testing.T) {
 	leader, other := start(t), start(t)
-	follower := start(t, "--follow", leader.client)
+	follower := start(t, "--follow", leader.client, "--write-forwarding=false")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
