@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"net/url"
 )
 
 // Status tells about the server.
@@ -16,7 +18,15 @@ type Status interface {
 	Status() any
 }
 
-// index is what / says.
+// Action is something that POST /Name does. Its result is a value that encoding/json
+// can write.
+type Action struct {
+	Name string
+	Help string // one line
+	Do   func(ctx context.Context, parameters url.Values) (any, error)
+}
+
+// index is what / says, before the actions.
 const index = `Evenkeel admin
 
 /status         what this server is and does (JSON)
@@ -24,8 +34,13 @@ const index = `Evenkeel admin
 `
 
 // Admin serves the admin listener.
-func Admin(s Status) http.Handler {
+func Admin(s Status, actions ...Action) http.Handler {
 	mux := http.NewServeMux()
+	index := index
+	for _, a := range actions {
+		index += fmt.Sprintf("%-15s %s (POST)\n", "/"+a.Name, a.Help)
+		mux.Handle("POST /"+a.Name, guardOrigin(a.serve))
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(index))
 	})
@@ -43,6 +58,30 @@ func Admin(s Status) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return guardLoopback(mux)
+}
+
+// serve does the action. What it cannot do is 409, with the reason in "error".
+func (a *Action) serve(w http.ResponseWriter, req *http.Request) {
+	if err := req.ParseForm(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	code := http.StatusOK
+	result, err := a.Do(req.Context(), req.Form)
+	if err != nil {
+		code, result = http.StatusConflict, map[string]string{"error": err.Error()}
+	}
+	body, err := json.Marshal(result)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	write(w, code, "application/json", append(body, '\n'))
+}
+
+// guardOrigin turns away what a web page of another origin has a browser send.
+func guardOrigin(next http.HandlerFunc) http.Handler {
+	return http.NewCrossOriginProtection().Handler(next)
 }
 
 // guardLoopback turns away requests that reached a loopback address by another

@@ -3,11 +3,13 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -145,6 +147,42 @@ func TestAdmin(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "127.9.9.9:80", "[::1]:9849", "[::1]", "localhost"} {
 		if code, body := get(t, addr, host, "/status"); code != 200 {
 			t.Errorf("Host %s: %d %q, want 200", host, code, body)
+		}
+	}
+}
+
+func TestAction(t *testing.T) {
+	var got url.Values
+	h := Admin(status{1}, Action{Name: "promote", Help: "hand over", Do: func(_ context.Context, v url.Values) (any, error) {
+		got = v
+		if v.Get("pod") == "" {
+			return nil, errors.New("which pod?")
+		}
+		return map[string]string{"leader": v.Get("pod")}, nil
+	}})
+	for _, tt := range []struct {
+		name, method, url, origin string
+		code                      int
+		body                      string
+	}{
+		{"done", "POST", "/promote?pod=b", "", 200, `{"leader":"b"}`},
+		{"cannot be done", "POST", "/promote", "", 409, `{"error":"which pod?"}`},
+		{"by a link", "GET", "/promote?pod=b", "", 405, ""},
+		{"by another page", "POST", "/promote?pod=b", "https://other.example", 403, ""},
+		{"is listed", "GET", "/", "", 200, "/promote        hand over (POST)"},
+	} {
+		got = nil
+		req := httptest.NewRequest(tt.method, tt.url, nil)
+		if tt.origin != "" {
+			req.Header.Set("Origin", tt.origin)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.body) {
+			t.Errorf("%s: %d %q, want %d %q", tt.name, w.Code, w.Body, tt.code, tt.body)
+		}
+		if did := got != nil; did != (tt.method == "POST" && tt.origin == "") {
+			t.Errorf("%s: done %v", tt.name, did)
 		}
 	}
 }
