@@ -81,6 +81,8 @@ func (f *Follower) handshake(l *link) (replication.Answer, error) {
 	case a.Kind == replication.Continue && !continues(a, hello.Position):
 		return a, fmt.Errorf("%w: asked for epoch %s offset %d, the leader continues epoch %s offset %d",
 			replication.ErrProtocol, hello.Position.Epoch, hello.Position.Offset, a.Epoch, a.Start.Offset)
+	case f.opt.Accept != nil:
+		return a, f.opt.Accept(a)
 	}
 	return a, nil
 }

@@ -48,6 +48,9 @@ type Options struct {
 	ListeningPort int
 	// IPAddress is the same for the address; empty: where the connection comes from.
 	IPAddress string
+	// Accept says why a leader that has answered so is not to be followed. Nothing of its log is
+	// taken then. Default: whoever is at its address is followed.
+	Accept func(a replication.Answer) error
 	// Store takes the log. Required.
 	Store Store
 	// Ranges is the store, if it can take a range resync. nil: it can not, and

@@ -73,6 +73,7 @@ func ownCommands() []*entry {
 		{name: "replconf", run: (*call).replconf, free: true},
 		{name: "replicate", run: (*call).replicate, free: true},
 		{name: forward.Command, run: (*call).forwardFrom, free: true},
+		{name: PeerCommand, run: (*call).peer, free: true},
 	}
 }
 

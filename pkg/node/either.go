@@ -18,7 +18,8 @@ import (
 type either struct {
 	r     *role
 	addr  string
-	merge bool // see stock.Options
+	epoch string // see Node.Follow
+	merge bool   // see stock.Options
 
 	mu  sync.Mutex // guards cur
 	cur interface{ Status() replication.Status }
@@ -26,9 +27,9 @@ type either struct {
 
 // newFollower makes a follower of addr, which does not run yet. merge: the own
 // data are not the leader's yet.
-func (r *role) newFollower(addr string, merge bool) (*either, error) {
-	e := &either{r: r, addr: addr, merge: merge}
-	native, err := r.nativeFollower(addr, nil)
+func (r *role) newFollower(addr, epoch string, merge bool) (*either, error) {
+	e := &either{r: r, addr: addr, epoch: epoch, merge: merge}
+	native, err := r.nativeFollower(addr, epoch, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +64,11 @@ func (e *either) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.set(fol)
-		if err := fol.Run(ctx); !errors.Is(err, stock.ErrEvenkeel) {
-			return err
+		if e.epoch == "" { // only an Evenkeel can have that
+			e.set(fol)
+			if err := fol.Run(ctx); !errors.Is(err, stock.ErrEvenkeel) {
+				return err
+			}
 		}
 		if err := e.runNative(ctx); err != nil {
 			return err
@@ -79,8 +82,8 @@ func (e *either) Run(ctx context.Context) error {
 func (e *either) runNative(ctx context.Context) error {
 	here, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fol, err := e.r.nativeFollower(e.addr, func(ev follower.Event) {
-		if errors.Is(ev.Err, replication.ErrNotEvenkeel) {
+	fol, err := e.r.nativeFollower(e.addr, e.epoch, func(ev follower.Event) {
+		if errors.Is(ev.Err, replication.ErrNotEvenkeel) && e.epoch == "" {
 			cancel()
 		}
 	})

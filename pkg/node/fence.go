@@ -49,6 +49,11 @@ func (b *batch) guard(n *Node) {
 	}
 }
 
+// readsLead says whether clients of this node want what the leader has, and nothing older.
+func (n *Node) readsLead() bool {
+	return n.opt.Forward != nil && n.opt.Forward.ReadFrom == upstream.ReadLeader
+}
+
 // deposed is no term of a leader.
 const deposed = termGiven
 
@@ -75,8 +80,8 @@ func (s *session) confirm() {
 		case a.elsewhere || e == nil:
 		case a.write || e.class == upstream.ClassWrite:
 			return write
-		case e.class == upstream.ClassRead, e.name == "timeout":
-			return read
+		case (s.forwarded || s.node.readsLead()) && (e.class == upstream.ClassRead || e.name == "timeout"):
+			return read // else it is no more than what any follower answers
 		}
 		return nil
 	})

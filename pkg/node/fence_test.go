@@ -5,6 +5,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"evenkeel/pkg/upstream"
 )
 
 // lease is a fence that a test holds.
@@ -24,11 +27,16 @@ func (l *lease) fence() error {
 	return nil
 }
 
+// options are those of a node whose clients want what the leader has, and nothing older.
+func (l *lease) options(o *Options) {
+	o.Fence, o.Forward = l.fence, &Forward{ReadFrom: upstream.ReadLeader, Timeout: time.Millisecond}
+}
+
 // TestFence: a leader whose lease is over neither begins a write nor gives away what
 // it has read.
 func TestFence(t *testing.T) {
 	l := &lease{}
-	s := serve(t, t.TempDir(), config{change: func(o *Options) { o.Fence = l.fence }})
+	s := serve(t, t.TempDir(), config{change: l.options})
 	c := s.dial()
 	c.talk([][2]string{{"SET k a POINT 1 1", "+OK"}, {"GET k a POINT", "[1 1]"}})
 	if n := l.asked.Load(); n != 3 {
@@ -90,7 +98,7 @@ func TestFenceBehindTheWrite(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := &lease{}
-			s := serve(t, t.TempDir(), config{change: func(o *Options) { o.Fence = l.fence }})
+			s := serve(t, t.TempDir(), config{change: l.options})
 			// Before a commit is through: the log asks for the messages of webhooks to be safe.
 			var once atomic.Bool
 			c := s.dial()

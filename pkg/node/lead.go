@@ -5,9 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
+	"github.com/tidwall/redcon"
+
+	"evenkeel/pkg/aof"
+	"evenkeel/pkg/engine/reply"
 	"evenkeel/pkg/follower/stock"
+	"evenkeel/pkg/replication"
 )
 
 // kind is what a node is to its leader.
@@ -24,6 +30,9 @@ type place struct {
 	kind kind
 	addr string // whom it follows, host:port
 	why  string // why that is not known
+	// epoch is a history that the leader must have, or go on from; "": whoever is at
+	// addr is followed.
+	epoch string
 	// given: who decides is not a client with FOLLOW. Only then are commands sent to
 	// the leader: who says FOLLOW expects what a Tile38 does.
 	given bool
@@ -53,6 +62,7 @@ func (r *role) set(at place) {
 		term |= termGiven
 	}
 	r.place = at
+	r.led = r.led || at.kind == leading
 	r.term.Store(term)
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -86,11 +96,37 @@ func (r *role) watch() (place, <-chan struct{}) {
 	return r.place, r.changed
 }
 
+// hasLed says whether the node has been the leader at any time.
+func (r *role) hasLed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.led
+}
+
 // leads says whether the node is the leader.
 func (r *role) leads() bool { return r.term.Load()&termLeads != 0 }
 
 // given says whether it is not for clients to decide who leads.
 func (r *role) given() bool { return r.term.Load()&termGiven != 0 }
+
+// PeerCommand is the command by which pods of a cluster talk to each other about who leads.
+// Its argument and its answer are for Options.Peer alone.
+const PeerCommand = "evenkeel"
+
+var errNoPeers = reply.Plain("the role of this server is not elected")
+
+// peer is PeerCommand.
+func (c *call) peer() error {
+	if len(c.args) != 2 {
+		return reply.ErrNumArgs
+	}
+	if c.node.opt.Peer == nil {
+		return errNoPeers
+	}
+	c.out.Buf = redcon.AppendBulk(c.out.Buf, c.node.opt.Peer(c.batch.ctx, []byte(c.args[1])))
+	c.finished = true
+	return nil
+}
 
 // Lead makes the node the leader, and begins a history of its own, unless it leads
 // already. It is for who decides about roles in the place of clients; the settings do
@@ -115,9 +151,10 @@ func (n *Node) Lead(ctx context.Context) error {
 	return nil
 }
 
-// Follow makes the node a follower of host and port, which need not be there yet.
-// See Lead.
-func (n *Node) Follow(ctx context.Context, host string, port int) error {
+// Follow makes the node a follower of host and port, which need not be there yet. epoch is a
+// history that the leader must have, or go on from, so that nobody else is followed who has got
+// its address, or has lost its data; "": any. See Lead.
+func (n *Node) Follow(ctx context.Context, host string, port int, epoch string) error {
 	addr := net.JoinHostPort(host, strconv.Itoa(port))
 	r := &n.role
 	r.change.Lock()
@@ -128,18 +165,38 @@ func (n *Node) Follow(ctx context.Context, host string, port int) error {
 		return errStopped
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case at.kind == following && at.addr == addr:
+	case at.kind == following && at.addr == addr && at.epoch == epoch:
 		at.given = true
 		r.set(at)
 		return nil
 	}
-	fol, err := r.newFollower(addr, true)
+	fol, err := r.newFollower(addr, epoch, true)
 	if err != nil {
 		return fmt.Errorf("cannot follow %s: %w", addr, err)
 	}
 	r.stop(context.Canceled)
-	r.settle(place{kind: following, addr: addr, given: true}, fol)
+	r.settle(place{kind: following, addr: addr, epoch: epoch, given: true}, fol)
 	return nil
+}
+
+// errStale says that a server at the leader's address is not the leader that is meant.
+var errStale = errors.New("it is not the leader that was named: it does not have the history")
+
+// accept returns what makes sure that a leader has the history epoch.
+func (r *role) accept(epoch string) func(a replication.Answer) error {
+	if epoch == "" {
+		return nil
+	}
+	log := r.node.opt.Log
+	return func(a replication.Answer) error {
+		if a.Epoch == epoch || slices.ContainsFunc(a.Forks, func(f aof.Fork) bool { return f.Epoch == epoch }) {
+			return nil
+		}
+		if _, ok := log.ForkOf(epoch); ok && a.Kind == replication.Continue {
+			return nil // it goes on from where this log is, which has that history behind it
+		}
+		return fmt.Errorf("%w %s", errStale, epoch)
+	}
 }
 
 // Undecided makes the node neither a leader nor a follower until the next call of

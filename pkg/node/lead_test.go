@@ -26,7 +26,7 @@ func given(f Forward) func(*Options) {
 func (s *server) follows(lead *server) {
 	s.t.Helper()
 	port, _ := strconv.Atoi(lead.port())
-	if err := s.node.Follow(context.Background(), "127.0.0.1", port); err != nil {
+	if err := s.node.Follow(context.Background(), "127.0.0.1", port, ""); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -84,7 +84,7 @@ func TestRoleGiven(t *testing.T) {
 	// A leader that is not there yet can be followed.
 	port := deadPort(t)
 	n, _ := strconv.Atoi(port)
-	if err := s.node.Follow(context.Background(), "127.0.0.1", n); err != nil {
+	if err := s.node.Follow(context.Background(), "127.0.0.1", n, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.do("SET k b POINT 1 1"); !strings.HasPrefix(got, "-ERR leader 127.0.0.1:"+port+": ") || !strings.HasSuffix(got, "connection refused: the command has not run") {
@@ -99,7 +99,7 @@ func TestRoleGiven(t *testing.T) {
 	if err := s.node.Lead(context.Background()); !errors.Is(err, errStopped) {
 		t.Errorf("Lead behind the end: %v", err)
 	}
-	if err := s.node.Follow(context.Background(), "127.0.0.1", n); !errors.Is(err, errStopped) {
+	if err := s.node.Follow(context.Background(), "127.0.0.1", n, ""); !errors.Is(err, errStopped) {
 		t.Errorf("Follow behind the end: %v", err)
 	}
 	// It is not remembered: who decides says it again.

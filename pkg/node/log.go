@@ -188,8 +188,11 @@ func (c *call) replicate() error {
 	}
 	// Who hands its role over, and does not lead any more, still brings its followers up
 	// to where it has stopped.
-	if c.node.role.now().kind == following {
+	switch at := c.node.role.now(); {
+	case at.kind == following:
 		return errChained
+	case at.kind == undecided && !c.node.role.hasLed():
+		return errNeverLed
 	}
 	c.finished = true
 	lead := c.node.opt.Leader

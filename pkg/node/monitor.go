@@ -65,7 +65,7 @@ func (m *monitors) remove(l *pubsub.Listener) {
 // that have the wrong number of words or were refused, either.
 var unseen = map[string]bool{
 	"aof": true, "aofmd5": true, "auth": true, "client": true, "config": true,
-	"forward": true, "config get": true, "config set": true, "config rewrite": true, "echo": true, "follow": true, "hello": true,
+	"forward": true, PeerCommand: true, "config get": true, "config set": true, "config rewrite": true, "echo": true, "follow": true, "hello": true,
 	"monitor": true, "ping": true, "quit": true, "replconf": true, "replicate": true, "slaveof": true, "timeout": true,
 }
 

@@ -49,6 +49,8 @@ type Options struct {
 	// Fence says why a node that believes it leads may not any more; nil: it may. It is
 	// asked for every pipeline, so it must be quick. Default: a leader is one.
 	Fence func() error
+	// Peer answers what another pod says with PeerCommand; nil: nobody does.
+	Peer func(ctx context.Context, message []byte) []byte
 	// Forward sends commands to the leader; nil: a follower refuses them. It counts where
 	// the role is given by Follow or by who calls Lead and Follow, not where a client
 	// has said FOLLOW, who expects what a Tile38 does.
@@ -106,6 +108,7 @@ type Node struct {
 	role     role
 	links    *forward.Pool // to the leader; nil: nothing is forwarded
 	forwards forwards
+	hold     hold
 	drain    atomic.Bool
 	collect  chan struct{} // GC asks for a collection
 	memory   memory

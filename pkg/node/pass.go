@@ -163,6 +163,7 @@ func (s *session) here(cmds []passed) int {
 	b := s.batch
 	for i := range cmds {
 		c := &cmds[i]
+		s.enter(c.e)
 		switch {
 		case c.e.spec == nil:
 			if !s.ownCommand(c.e, c.args) {

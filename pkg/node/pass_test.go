@@ -102,7 +102,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 			}})
 			_, port, _ := net.SplitHostPort(first.addr)
 			n, _ := strconv.Atoi(port)
-			if err := s.node.Follow(t.Context(), "127.0.0.1", n); err != nil {
+			if err := s.node.Follow(t.Context(), "127.0.0.1", n, ""); err != nil {
 				t.Fatal(err)
 			}
 			c := s.dial()

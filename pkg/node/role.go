@@ -23,6 +23,7 @@ import (
 
 var (
 	errNotLeader  = reply.Plain("not the leader")
+	errNeverLed   = reply.Plain("this server has just begun and knows no leader: what it has may be nothing")
 	errCatchingUp = reply.Plain("catching up to leader")
 	errFollowSelf = reply.Plain("cannot follow self")
 	errChained    = reply.Plain("cannot follow a follower")
@@ -49,6 +50,7 @@ type role struct {
 	cancel   context.CancelCauseFunc
 	done     chan struct{} // closed when fol's goroutine has ended
 	caughtUp bool          // it has caught up with this leader at least once
+	led      bool          // it has been the leader at any time
 }
 
 // init takes up the role in name, before the first client comes; run does the
@@ -73,7 +75,7 @@ func (r *role) init(n *Node) {
 func (r *role) run(ctx context.Context) {
 	r.change.Lock()
 	if addr := r.leader(); addr != "" && r.cancel == nil {
-		if fol, err := r.newFollower(addr, false); err != nil {
+		if fol, err := r.newFollower(addr, "", false); err != nil {
 			r.node.opt.Logger.Error("cannot follow", "leader", addr, "err", err)
 		} else {
 			r.start(fol)
@@ -101,7 +103,7 @@ func (r *role) follow(host string, port int) error {
 	var fol *either
 	if addr != "" && !same {
 		var err error
-		if fol, err = r.newFollower(addr, true); err != nil {
+		if fol, err = r.newFollower(addr, "", true); err != nil {
 			return err
 		}
 	}
@@ -136,7 +138,7 @@ func (r *role) remain(cause error) error {
 	host, port, _ := net.SplitHostPort(addr)
 	n, _ := strconv.Atoi(port)
 	err := r.node.opt.Settings.SetFollow(host, n)
-	fol, ferr := r.newFollower(addr, false)
+	fol, ferr := r.newFollower(addr, "", false)
 	if ferr == nil {
 		r.start(fol)
 	}
@@ -172,7 +174,7 @@ func (r replica) BeginResync(ctx context.Context, h aof.History, m aof.Mark, los
 }
 
 // nativeFollower makes a follower of an Evenkeel, which does not run yet.
-func (r *role) nativeFollower(addr string, told func(follower.Event)) (*follower.Follower, error) {
+func (r *role) nativeFollower(addr, epoch string, told func(follower.Event)) (*follower.Follower, error) {
 	opt := r.node.opt
 	return follower.New(follower.Options{
 		Leader:        addr,
@@ -180,6 +182,7 @@ func (r *role) nativeFollower(addr string, told func(follower.Event)) (*follower
 		ID:            opt.Settings.ServerID(),
 		ListeningPort: r.node.announcedPort(),
 		IPAddress:     r.node.announcedIP(),
+		Accept:        r.accept(epoch),
 		Store:         replica{opt.Store},
 		Ranges:        replica{opt.Store},
 		Synced:        opt.Log.Synced,

@@ -54,6 +54,7 @@ type batch struct {
 	away    []passed      // consecutive commands that go to the leader, not yet sent
 	replies []byte        // space for what it answers
 	wait    respite       // for a leader
+	inside  bool          // it does something as a leader, which a change of the leader waits for
 	term    uint64        // that of the leader that this node was while it carried something out; 0: it was none
 	offset  int64         // the log must be committed up to here before out is sent
 	verdict proxy.Verdict
@@ -134,6 +135,7 @@ func (s *session) Do(ctx context.Context, cmds []resp.Command, out []byte) ([]by
 	s.flushWrites()
 	s.commit()
 	s.confirm()
+	s.leave()
 	s.node.rest(&b.wait)
 	s.observe()
 	s.json, s.resp3 = b.out.JSON, b.out.RESP3
@@ -167,6 +169,7 @@ func (n *Node) giveBatch(b *batch) {
 func (s *session) one(args []string) {
 	b := s.batch
 	e := s.node.lookup(args[0])
+	s.enter(e)
 	if s.goes(e, args) {
 		s.send(e, args)
 		return
