@@ -75,6 +75,7 @@ type Metrics struct {
 	compactRemoved prometheus.Counter
 	fsyncTime      prometheus.Histogram
 	fsyncErrors    prometheus.Counter
+	renewals       prometheus.Histogram // nil: the role is not elected
 }
 
 // gcMetrics are what the runtime tells about the garbage collector beyond
@@ -101,6 +102,13 @@ func New(o Options) (*Metrics, error) {
 		newEvenkeel(o, m.commands),
 		newTile38(o, m.commands),
 		newExternal(o),
+		newElection(o),
+	}
+	if o.Sources.Election != nil {
+		m.renewals = prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "evenkeel_lease_renew_seconds", Help: "Duration of requests that renewed the Lease.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12)})
+		all = append(all, m.renewals)
 	}
 	for _, c := range all {
 		if err := m.registry.Register(c); err != nil {

@@ -84,6 +84,10 @@ func fullSources() Sources {
 			return Data{Objects: 5, Points: 4, Strings: 1, WeightBytes: 86, Collections: 2, Hooks: 1, Expired: 6, Messages: 8}
 		},
 		Collections: slices.Values([]Collection{{"fleet", 4, 4, 0, 80}, {"names", 1, 0, 1, 6}}),
+		Leads:       func() bool { return true },
+		Election: func() Election {
+			return Election{Transitions: 3, FenceRemaining: 1500 * time.Millisecond, Failsafe: true}
+		},
 		Server: func() Server {
 			return Server{ID: "abc", Version: "1.2.3", Build: "v9", Started: noon, MaxHeapBytes: 1 << 20}
 		},
@@ -122,6 +126,7 @@ func TestValues(t *testing.T) {
 	m.ObserveCompaction(CompactionDone{Result: "ok", End: noon, Duration: time.Second, BytesBefore: 100, BytesAfter: 30})
 	m.ObserveCompaction(CompactionDone{Result: "failed", End: noon, BytesBefore: 1})
 	m.ObserveCompaction(CompactionDone{Result: "exploded"})
+	m.ObserveRenewal(3 * time.Millisecond)
 	m.ObserveFsync(time.Millisecond, nil)
 	m.ObserveFsync(time.Millisecond, errors.New("no"))
 	values, _ := scrape(t, m)
@@ -154,6 +159,11 @@ func TestValues(t *testing.T) {
 		`evenkeel_memory_cgroup_working_set_bytes`:                            3000,
 		`evenkeel_memory_cgroup_limit_bytes`:                                  9000,
 		`evenkeel_ready`:                                                      1,
+		`evenkeel_leader`:                                                     1,
+		`evenkeel_election_transitions_total`:                                 3,
+		`evenkeel_fence_remaining_seconds`:                                    1.5,
+		`evenkeel_lease_failsafe`:                                             1,
+		`evenkeel_lease_renew_seconds_count`:                                  1,
 		`evenkeel_log_bytes{kind="segment"}`:                                  50,
 		`evenkeel_log_files{kind="segment"}`:                                  2,
 		`evenkeel_log_offset_bytes`:                                           9000,
