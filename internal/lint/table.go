@@ -67,6 +67,7 @@ func floors() map[string]float64 {
 		"internal/testkit":         2.5, // a Tile38 leader and follower for tests
 		"internal/testkit/kubeapi": 0,   // an API server for tests
 		"internal/testkit/certs":   0,   // certificates for tests
+		"internal/testkit/history": 0,   // what clients were told, checked
 
 		"pkg/metrics":  4,
 		"pkg/timeline": 4,
