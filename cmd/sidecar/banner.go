@@ -10,7 +10,9 @@ import (
 func (s *embedded) banner(w io.Writer) {
 	var b strings.Builder
 	role := "leader"
-	if s.cfg.follow != "" {
+	if s.election != nil {
+		role = "elects by the Lease " + s.cfg.elect.Namespace + "/" + s.cfg.elect.Lease
+	} else if s.cfg.follow != "" {
 		role = "follower of " + s.cfg.follow
 	} else if st := s.node.Following(); st != "" {
 		role = "follower of " + st

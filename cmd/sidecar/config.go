@@ -40,6 +40,7 @@ type config struct {
 	compactCPU                       int
 
 	forward    forwardConfig
+	elect      electConfig
 	tls        tlsConfig
 	engineKind string
 	tile38     tile38Config
@@ -108,6 +109,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	c.passwordFlags(f)
 	c.tls.flags(f)
 	c.forward.flags(f)
+	c.elect.flags(f)
 	c.limitFlags(f)
 	f.VisitAll(func(fl *pflag.Flag) {
 		if !slices.Contains(sharedFlags, fl.Name) {
@@ -161,6 +163,7 @@ func (c *config) validate() error {
 	faults := append(c.role(), c.readPasswords()...)
 	faults = append(append(faults, c.checkEngine()...), c.tls.check()...)
 	faults = append(faults, c.forward.check()...)
+	faults = append(faults, c.checkElect()...)
 	if c.engineKind == engineTile38 && !c.set("listen") {
 		c.listen = listenTile38
 	}

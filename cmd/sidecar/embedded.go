@@ -38,6 +38,7 @@ type embedded struct {
 	hooks     *hooks.Queue
 	node      *node.Node
 	proxy     *proxy.Server
+	election  *election // nil: the flags say who leads
 
 	logClosed func() error
 }
@@ -91,8 +92,8 @@ func (s *embedded) load(ctx context.Context, errOut io.Writer) error {
 func (s *embedded) afterCrash(ctx context.Context) error {
 	host, _ := s.settings.Follow()
 	r := s.log.Recovery()
-	if s.cfg.follow != "" || host != "" || r.Clean || r.New {
-		return nil
+	if s.cfg.follow != "" || host != "" || s.cfg.elect.on || r.Clean || r.New {
+		return nil // a leader that is elected begins one anyway
 	}
 	if err := s.store.BeginEpoch(ctx); err != nil {
 		return fmt.Errorf("begin a new epoch after a crash: %w", err)
@@ -154,7 +155,10 @@ func (s *embedded) assemble() error {
 		return err
 	}
 	_, port, _ := splitHostPort(reach(s.listeners.client))
-	s.node = node.New(node.Options{
+	if err := s.makeElection(); err != nil {
+		return err
+	}
+	o := node.Options{
 		Store: s.store, Log: s.log, Compactor: s.compactor, Leader: s.leader, Hub: s.hub, Hooks: s.hooks,
 		MaxScripts: s.cfg.maxScripts, ScriptWait: s.cfg.engine.Script.MaxTime,
 		Settings:   s.settings,
@@ -163,14 +167,16 @@ func (s *embedded) assemble() error {
 		Forward:    s.cfg.forward.options(),
 		Follow:     s.cfg.follow, ListenPort: port, MaxLag: s.cfg.maxLag, MaxHeld: s.cfg.maxHeld, TurnWait: s.cfg.turnLimit(), Logger: s.logger,
 		Observe: s.observe,
-	})
+	}
+	s.elected(&o)
+	s.node = node.New(o)
 	if err := s.hooks.Start(); err != nil {
 		return fmt.Errorf("queue of hook messages: %w", err)
 	}
-	o := s.cfg.proxy
-	o.Limits.NoHTTP = !s.cfg.http
-	o.Logger, o.DrainTimeout = s.logger, s.cfg.drainTimeout
-	if s.proxy, err = proxy.New(o, s.node); err != nil {
+	p := s.cfg.proxy
+	p.Limits.NoHTTP = !s.cfg.http
+	p.Logger, p.DrainTimeout = s.logger, s.cfg.drainTimeout
+	if s.proxy, err = proxy.New(p, s.node); err != nil {
 		return err
 	}
 	s.node.Attach(s.proxy)
@@ -178,7 +184,7 @@ func (s *embedded) assemble() error {
 		return err
 	}
 	s.watchSettings()
-	s.gate.ask(s.node.Ready)
+	s.gate.ask(s.ready)
 	return nil
 }
 
@@ -186,12 +192,16 @@ func (s *embedded) assemble() error {
 func (s *embedded) serve(ctx context.Context) {
 	s.part("compactor", func() error { return s.compactor.Run(ctx) })
 	s.part("node", func() error { s.node.Run(ctx); return nil })
+	if s.election != nil {
+		s.part("election", func() error { return s.election.elector.Run(ctx) })
+	}
 	s.part("clients", func() error { return s.proxy.Serve(ctx, s.listeners.clients()...) })
 }
 
 // shutdown: first nobody is sent here any more, then commands under way are
 // answered, then the parts stop.
 func (s *embedded) shutdown(stopWork context.CancelFunc) error {
+	s.resign() // while clients are still served
 	s.gate.close("shutting down")
 	s.node.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.drainTimeout)
@@ -203,6 +213,9 @@ func (s *embedded) shutdown(stopWork context.CancelFunc) error {
 	err := s.leader.Close()
 	stopWork()
 	s.parts.Wait()
+	if s.election != nil {
+		err = errors.Join(err, s.election.peers.Close())
+	}
 	return err
 }
 

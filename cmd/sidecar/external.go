@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"evenkeel/internal/fsx"
+	"evenkeel/pkg/admin"
 	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/proxy"
@@ -251,4 +253,11 @@ func (x *external) banner(w io.Writer) {
 	fmt.Fprintf(&b, "  probes   http://%s/readyz  http://%s/livez  http://%s/metrics\n", probe, probe, probe)
 	fmt.Fprintf(&b, "  admin    http://%s/status\n", admin)
 	_, _ = io.WriteString(w, b.String())
+}
+
+// actions: the role of a Tile38 is not elected.
+func (x *external) actions() []admin.Action {
+	return []admin.Action{{Name: "handover", Help: "nothing: the role of this pod is not elected", Do: func(context.Context, url.Values) (any, error) {
+		return handedOver{Note: errNotElected.Error()}, nil
+	}}}
 }

@@ -64,6 +64,7 @@ func (x *external) makeMetrics() error {
 	m, err := metrics.New(metrics.Options{
 		Sources: metrics.Sources{
 			Ready:       func() bool { ok, _ := x.gate.Ready(); return ok },
+			Leads:       func() bool { return x.cfg.follow == "" },
 			Replication: x.role.replication,
 			Comparisons: x.comparisonsSource,
 			Compaction:  x.compactionSource,

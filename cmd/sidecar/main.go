@@ -79,6 +79,7 @@ keeps its log small without a pause, and tells how it fares.
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand(), checkCommand(), engineConfigCommand())
+	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand(), checkCommand(), engineConfigCommand(),
+		promoteCommand(), handoverCommand())
 	return cmd
 }

@@ -54,7 +54,7 @@ func run(ctx context.Context, c *config, out, errOut io.Writer) (err error) {
 		return err
 	}
 	service := newService(s)
-	s.startHTTP(service)
+	s.startHTTP(service, service.actions()...)
 	defer s.stopHTTP()
 	defer func() { err = errors.Join(err, service.close()) }()
 	if err := service.load(ctx, errOut); err != nil {

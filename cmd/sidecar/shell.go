@@ -38,6 +38,8 @@ type shell struct {
 // this order, each once; after an error of load or assemble only close is.
 type service interface {
 	admin.Status
+	// actions are what the admin listener can be asked for, from the beginning.
+	actions() []admin.Action
 	// load makes the engine's data available. It ends with ctx.
 	load(ctx context.Context, errOut io.Writer) error
 	// assemble makes the parts above the engine and ties them together.
@@ -54,7 +56,7 @@ type service interface {
 }
 
 // startHTTP serves the probes from the beginning: loading is not death.
-func (s *shell) startHTTP(status admin.Status) {
+func (s *shell) startHTTP(status admin.Status, actions ...admin.Action) {
 	s.started = time.Now()
 	s.gate.close("starting")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -71,7 +73,7 @@ func (s *shell) startHTTP(status admin.Status) {
 		return admin.Serve(ctx, s.listeners.probe, admin.Probe(&s.gate, &s.metrics), o)
 	})
 	serve("admin", func() error {
-		return admin.Serve(ctx, s.listeners.admin, admin.Admin(status), o)
+		return admin.Serve(ctx, s.listeners.admin, admin.Admin(status, actions...), o)
 	})
 	s.stopHTTP = sync.OnceFunc(func() { cancel(); wg.Wait() })
 }

@@ -14,9 +14,10 @@ import (
 
 // makeMetrics shows what the parts report.
 func (s *embedded) makeMetrics() error {
-	m, err := metrics.New(metrics.Options{
+	o := metrics.Options{
 		Sources: metrics.Sources{
 			Ready:       func() bool { ok, _ := s.gate.Ready(); return ok },
+			Leads:       s.leads,
 			Log:         s.logSource,
 			Replication: s.replicationSource,
 			Compaction:  s.compactionSource,
@@ -34,7 +35,11 @@ func (s *embedded) makeMetrics() error {
 			string(replication.CatchingUp), string(replication.Streaming),
 		},
 		MaxCollectionLabels: s.cfg.maxLabels,
-	})
+	}
+	if s.election != nil {
+		o.Sources.Election = s.electionSource
+	}
+	m, err := metrics.New(o)
 	if err != nil {
 		return err
 	}

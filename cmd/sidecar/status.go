@@ -5,6 +5,7 @@ import (
 
 	"evenkeel/pkg/aof"
 	"evenkeel/pkg/hooks"
+	"evenkeel/pkg/kube"
 	"evenkeel/pkg/leader"
 	"evenkeel/pkg/node"
 	"evenkeel/pkg/pubsub"
@@ -25,6 +26,7 @@ type report struct {
 	Digest    string                `json:"digest,omitempty"`
 	Log       *logReport            `json:"log,omitempty"`
 	Data      *store.Stats          `json:"data,omitempty"`
+	Election  *kube.Stats           `json:"election,omitempty"`
 	Follower  *replication.Status   `json:"follower,omitempty"`
 	Followers []leader.FollowerStat `json:"followers,omitempty"`
 	Upstream  *node.ForwardStats    `json:"upstream,omitempty"` // to the leader
@@ -125,7 +127,7 @@ func (s *embedded) Status() any {
 	data := s.store.Stats()
 	st.Log, st.Data = reportLog(s.log.Stats()), &data
 	st.Follower, st.Followers = s.node.FollowerStatus(), s.leader.Followers()
-	st.Upstream = s.node.Forwarding()
+	st.Upstream, st.Election = s.node.Forwarding(), s.reportElection()
 	st.Compactor = s.compactor.Stats()
 	st.Listeners, st.Hooks = reportListeners(s.hub.Stats()), reportHooks(s.hooks.Stats())
 	return st
