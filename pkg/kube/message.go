@@ -38,8 +38,9 @@ type answer struct {
 // Handle answers what another pod, or sidecar promote, has said with Caller.Call.
 func (e *Elector) Handle(ctx context.Context, text []byte) []byte {
 	var m message
-	a, err := answer{Pod: e.o.Pod}, error(nil)
-	if err = json.Unmarshal(text, &m); err == nil {
+	a := answer{Pod: e.o.Pod}
+	err := json.Unmarshal(text, &m)
+	if err == nil {
 		a, err = e.handle(ctx, m)
 	}
 	if err != nil {

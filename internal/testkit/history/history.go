@@ -23,6 +23,7 @@ import (
 // Outcome is what a client knows after an operation.
 type Outcome int
 
+// What a client may know.
 const (
 	Done    Outcome = iota // it was carried out
 	NotDone                // it was not, and will not be
@@ -112,7 +113,7 @@ var registers = porcupine.Model{
 	Partition: func(all []porcupine.Operation) [][]porcupine.Operation {
 		byKey := map[string][]porcupine.Operation{}
 		for _, o := range all {
-			key := o.Input.(op).key
+			key := opOf(o.Input).key
 			byKey[key] = append(byKey[key], o)
 		}
 		parts := make([][]porcupine.Operation, 0, len(byKey))
@@ -123,17 +124,26 @@ var registers = porcupine.Model{
 	},
 	Init: func() any { return "" },
 	Step: func(state, input, output any) (bool, any) {
-		if o := input.(op); o.write {
+		if o := opOf(input); o.write {
 			return true, o.value
 		}
 		return state == output, state
 	},
 	DescribeOperation: func(input, output any) string {
-		if o := input.(op); o.write {
+		if o := opOf(input); o.write {
 			return fmt.Sprintf("SET %s %s", o.key, o.value)
 		}
-		return fmt.Sprintf("GET %s: %q", input.(op).key, output)
+		return fmt.Sprintf("GET %s: %q", opOf(input).key, output)
 	},
+}
+
+// opOf is what was put into an operation.
+func opOf(input any) op {
+	o, ok := input.(op)
+	if !ok {
+		panic(fmt.Sprintf("%T is no operation", input))
+	}
+	return o
 }
 
 // ErrUndecided says that the check has not ended in time.
