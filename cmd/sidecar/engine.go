@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/tile38"
 )
 
@@ -45,6 +48,8 @@ type tile38Config struct {
 	verifyEvery      time.Duration
 	verifyObjects    bool
 	verifyRate       int
+	memory           string
+	memoryLimit      int64  // bytes of the engine's container; 0: unknown
 	password, leader string // of the engine, of the leader
 }
 
@@ -72,6 +77,7 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 	own.DurationVar(&t.verifyEvery, "verify-interval", 10*time.Second, "how often leader and followers are compared by their counts")
 	own.BoolVar(&t.verifyObjects, "verify-objects", true, "followers without a bridge: compare them with their leader object by object after each healing, before they are ready again, and once after a start")
 	own.IntVar(&t.verifyRate, "verify-rate", 0, "of that, read so many objects per second of each server at most; 0 pauses after each page for as long as it took")
+	own.StringVar(&t.memory, "engine-memory-limit", "", "memory limit of the Tile38's container, for metrics and alerts: bytes, or kb, mb, gb; without, the environment variable EVENKEEL_ENGINE_MEMORY_LIMIT (a resourceFieldRef), or unknown")
 	own.VisitAll(func(fl *pflag.Flag) {
 		f.AddFlag(fl)
 		c.owner[fl.Name] = engineTile38
@@ -152,7 +158,23 @@ func (t *tile38Config) check(follow string) (faults []error) {
 	if follow != "" && t.bridge && t.dir == "" {
 		faults = append(faults, errors.New("--engine-dir: a follower needs the directory of the Tile38's appendonly.aof, so that it is carried through its leader's compactions; share the volume, or take --bridge=false"))
 	}
+	faults = append(faults, t.readMemoryLimit()...)
 	return append(faults, t.passwords()...)
+}
+
+// readMemoryLimit takes the flag, or the environment: only Kubernetes knows the limit
+// of another container, and tells it there.
+func (t *tile38Config) readMemoryLimit() (faults []error) {
+	text := cmp.Or(t.memory, os.Getenv("EVENKEEL_ENGINE_MEMORY_LIMIT"))
+	if text == "" {
+		return nil
+	}
+	n, err := compactor.ParseSize(text)
+	if err != nil || n <= 0 {
+		return []error{fmt.Errorf("--engine-memory-limit %q: want a size above 0: bytes, or kb, mb, gb", text)}
+	}
+	t.memoryLimit = n
+	return nil
 }
 
 // passwords reads them, from files or the environment.

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"evenkeel/pkg/replication"
+	"evenkeel/pkg/tile38/shrink"
 )
 
 // parse reads the flags of `run`.
@@ -27,6 +30,7 @@ func TestEngineFlags(t *testing.T) {
 	for _, f := range []string{
 		"announce=host", "engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
 		"write-forwarding-timeout=0s", "protected-mode=maybe", "heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
+		"engine-memory-limit=0", "engine-memory-limit=much",
 		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
 	} {
 		name, value, _ := strings.Cut(f, "=")
@@ -46,6 +50,7 @@ func TestEngineFlags(t *testing.T) {
 	for _, args := range [][2]string{
 		{"tile38", "appendfsync=always"}, {"tile38", "compaction-cpu=10"}, {"tile38", "max-bulk=100"}, {"tile38", "hook-senders=3"},
 		{"embedded", "engine-addr=127.0.0.1:9851"}, {"tile38", "write-forwarding-connections=3"}, {"tile38", "write-forwarding-waiting=3"}, {"tile38", "write-forwarding-idle=3s"}, {"embedded", "bridge=false"}, {"embedded", "protected-mode=yes"},
+		{"embedded", "engine-memory-limit=1gb"},
 	} {
 		name, _, _ := strings.Cut(args[1], "=")
 		_, err := parse(t, "--engine="+args[0], "--"+args[1])
@@ -79,6 +84,37 @@ func TestEngineFlags(t *testing.T) {
 	}
 	if c, err := parse(t, "--engine=tile38", "--follow=a:1", "--bridge=false", "--http-header-timeout=1s", "--max-http-header=100"); err != nil || c.tile38.bridge || c.proxy.Limits.MaxHeader != 100 {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestEngineMemoryLimit: from the flag, else from the environment.
+func TestEngineMemoryLimit(t *testing.T) {
+	for _, tt := range []struct {
+		env  string
+		args []string
+		want int64
+	}{
+		{"", nil, 0}, {"1048576", nil, 1 << 20}, {"1048576", []string{"--engine-memory-limit=2gb"}, 2 << 30},
+	} {
+		t.Setenv("EVENKEEL_ENGINE_MEMORY_LIMIT", tt.env)
+		c, err := parse(t, append(tt.args, "--engine=tile38")...)
+		if err != nil || c.tile38.memoryLimit != tt.want {
+			t.Errorf("%q, %v: %d, %v; want %d", tt.env, tt.args, c.tile38.memoryLimit, err, tt.want)
+		}
+	}
+}
+
+// TestConditionState: no condition is taken for a follower that streams, but those
+// of one that has reached the end of the log.
+func TestConditionState(t *testing.T) {
+	for c, want := range map[shrink.Condition]replication.State{
+		shrink.Fine: replication.Streaming, shrink.Diverged: replication.Streaming,
+		shrink.CatchingUp: replication.CatchingUp, shrink.Doubled: replication.CatchingUp,
+		shrink.Detached: replication.Connecting, shrink.Unreachable: replication.Connecting, shrink.Unknown: replication.Connecting,
+	} {
+		if got := conditionState(c); got != want {
+			t.Errorf("%s: %s, want %s", c, got, want)
+		}
 	}
 }
 

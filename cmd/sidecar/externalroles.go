@@ -75,7 +75,11 @@ func (l *leads) bridged(_, following string) bool {
 func (l *leads) replication() metrics.Replication {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return metrics.Replication{Leading: metrics.Leading{Followers: len(l.patients)}}
+	conditions := map[string]int{}
+	for _, p := range l.patients {
+		conditions[string(p.Judgement.Condition)]++
+	}
+	return metrics.Replication{Leading: metrics.Leading{Followers: len(l.patients), Conditions: conditions}}
 }
 
 func (l *leads) comparisons() shrink.ProofStats { return l.coord.Proofs() }
@@ -292,7 +296,15 @@ func (p *plain) ready() (bool, []string) {
 
 func (p *plain) route(o *upstream.Options) { o.Route = p.x.behindLeader }
 
-func (p *plain) replication() metrics.Replication { return metrics.Replication{} }
+func (p *plain) replication() metrics.Replication {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	condition := p.judged.Judgement.Condition
+	if p.looks == 0 {
+		condition = shrink.Unknown
+	}
+	return judgedReplication(p.x.cfg.follow, condition)
+}
 
 func (p *plain) comparisons() shrink.ProofStats { return p.coord.Proofs() }
 

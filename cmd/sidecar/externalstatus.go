@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"os"
+	"path/filepath"
 	"time"
 
 	"evenkeel/pkg/metrics"
@@ -65,6 +68,7 @@ func (x *external) makeMetrics() error {
 		Sources: metrics.Sources{
 			Ready:       func() bool { ok, _ := x.gate.Ready(); return ok },
 			Leads:       func() bool { return x.cfg.follow == "" },
+			Disk:        x.diskSource,
 			Replication: x.role.replication,
 			Comparisons: x.comparisonsSource,
 			Compaction:  x.compactionSource,
@@ -78,6 +82,10 @@ func (x *external) makeMetrics() error {
 		FollowerStates: []string{
 			string(replication.Connecting), string(replication.FullResync), string(replication.RangeResync),
 			string(replication.CatchingUp), string(replication.Streaming),
+		},
+		Conditions: []string{
+			string(shrink.Fine), string(shrink.CatchingUp), string(shrink.Doubled), string(shrink.Diverged),
+			string(shrink.Detached), string(shrink.Unreachable), string(shrink.Unknown),
 		},
 	})
 	if err != nil {
@@ -93,7 +101,7 @@ func carriedReplication(st *bridge.Status) metrics.Replication {
 	n := func(v int64) uint64 { return uint64(max(v, 0)) }
 	return metrics.Replication{
 		Follower: true, State: string(st.State), Following: st.Leader, CaughtUp: st.CaughtUp,
-		LagBytes: st.LagBytes, Lag: lagDuration(st.LagSeconds), DigestEqual: st.Verified && st.Divergences == 0,
+		LagBytes: st.LagBytes, Lag: lagDuration(st.LagSeconds), DigestEqual: st.DigestEqual,
 		Received: n(st.BytesReceived), Reconnects: n(st.Reconnects),
 		Continued:    n(st.Resumes.Continued + st.Resumes.Found + st.Resumes.FoundByLog),
 		RangeResyncs: n(st.Resumes.Difference), FullResyncs: n(st.Resumes.Full + st.Resumes.Fresh), Divergences: n(st.Divergences),
@@ -106,20 +114,54 @@ func (x *external) comparisonsSource() metrics.Comparisons {
 	return metrics.Comparisons{Compared: n(st.Compared), Failed: n(st.Failed), Differing: st.Differing, Objects: st.Objects}
 }
 
+// judgedReplication is what comparing a follower without a bridge with its leader says
+// of it.
+func judgedReplication(leader string, c shrink.Condition) metrics.Replication {
+	return metrics.Replication{
+		Follower: true, State: string(conditionState(c)), Following: leader, Condition: string(c),
+		CaughtUp: c == shrink.Fine, LagBytes: -1, Lag: -1, DigestEqual: c != shrink.Diverged,
+	}
+}
+
+// conditionState says in the words of our own protocol what a follower without a
+// bridge does.
+func conditionState(c shrink.Condition) replication.State {
+	switch c {
+	case shrink.Fine, shrink.Diverged:
+		return replication.Streaming
+	case shrink.CatchingUp, shrink.Doubled:
+		return replication.CatchingUp
+	}
+	return replication.Connecting
+}
+
+// diskSource is that of the Tile38's file, or of what the sidecar keeps itself.
+func (x *external) diskSource() metrics.Disk { return disk(cmp.Or(x.cfg.tile38.dir, x.cfg.dataDir)) }
+
 func (x *external) compactionSource() metrics.Compaction {
 	if x.compactor == nil {
 		return metrics.Compaction{}
 	}
 	st := x.compactor.Stats()
-	return metrics.Compaction{Running: st.Running || x.local.State().Rewriting, Failures: st.Failures, Cause: string(st.Decision.Cause)}
+	return metrics.Compaction{
+		Running: st.Running || x.local.State().Rewriting, Failures: st.Failures, Cause: string(st.Decision.Cause),
+		LogBytes: st.Facts.LogBytes, ThresholdBytes: st.Policy.Threshold(st.Facts),
+	}
 }
 
 func (x *external) engineSource() metrics.Engine {
 	st := x.local.State()
-	if !st.Up {
-		return metrics.Engine{MemoryBytes: -1, HeapBytes: -1, LogBytes: -1}
+	e := metrics.Engine{Up: st.Up, MemoryBytes: -1, HeapBytes: -1, LogBytes: -1, FileBytes: -1, MemoryLimit: x.cfg.tile38.memoryLimit}
+	if st.Up {
+		e.MemoryBytes, e.HeapBytes, e.LogBytes = st.Memory, st.Heap, st.Server.AOFSize
 	}
-	return metrics.Engine{Up: true, MemoryBytes: st.Memory, HeapBytes: st.Heap, LogBytes: st.Server.AOFSize}
+	if x.cfg.tile38.dir == "" {
+		return e
+	}
+	if info, err := os.Stat(filepath.Join(x.cfg.tile38.dir, "appendonly.aof")); err == nil {
+		e.FileBytes = info.Size()
+	}
+	return e
 }
 
 func (x *external) upstreamSource() metrics.Upstream {

@@ -19,6 +19,7 @@ func (s *embedded) makeMetrics() error {
 			Ready:       func() bool { ok, _ := s.gate.Ready(); return ok },
 			Leads:       s.leads,
 			Log:         s.logSource,
+			Disk:        func() metrics.Disk { return disk(s.cfg.dataDir) },
 			Replication: s.replicationSource,
 			Compaction:  s.compactionSource,
 			Connections: s.connectionSource,
@@ -50,20 +51,27 @@ func (s *embedded) makeMetrics() error {
 
 func (s *embedded) logSource() metrics.Log {
 	st := s.log.Stats()
-	free, err := fsx.OS{}.FreeSpace(s.cfg.dataDir)
-	if err != nil {
-		free = -1
-	}
-	out := metrics.Log{
+	return metrics.Log{
 		Bytes: st.BaseBytes + st.SinceBytes, CommandBytes: st.PayloadBytes, Offset: st.Last.Offset, SyncedOffset: st.Synced,
-		FreeBytes: free, Writable: st.Writable,
+		Writable: st.Writable,
 		Files: []metrics.LogFiles{
 			{Kind: "base", Bytes: st.BaseBytes}, {Kind: "segments", Files: st.Segments, Bytes: st.SinceBytes},
 			{Kind: "backlog", Bytes: st.BacklogBytes}, {Kind: "temporary", Bytes: st.TempBytes},
 			{Kind: "pending", Bytes: st.PendingBytes},
 		},
 	}
-	return out
+}
+
+// disk is the filesystem of a directory.
+func disk(dir string) metrics.Disk {
+	d := metrics.Disk{FreeBytes: -1, SizeBytes: -1}
+	if free, err := (fsx.OS{}).FreeSpace(dir); err == nil {
+		d.FreeBytes = free
+	}
+	if size, err := (fsx.OS{}).DiskSize(dir); err == nil {
+		d.SizeBytes = size
+	}
+	return d
 }
 
 func (s *embedded) replicationSource() metrics.Replication {
@@ -91,6 +99,7 @@ func (s *embedded) compactionSource() metrics.Compaction {
 	st := s.compactor.Stats()
 	return metrics.Compaction{
 		Running: st.Running, Failures: st.Failures, Cause: string(st.Decision.Cause),
+		LogBytes: st.Facts.LogBytes, ThresholdBytes: st.Policy.Threshold(st.Facts),
 		SharePercent: st.Pace.Share, RateBytes: st.Pace.Bytes, Written: uint64(s.store.Stats().BaseBytes), // #nosec G115 -- never below 0
 	}
 }
@@ -105,7 +114,7 @@ func (s *embedded) messageSource() metrics.Messages {
 
 func (s *embedded) hookSource() metrics.Hooks {
 	st := s.hooks.Stats()
-	h := metrics.Hooks{Queued: st.Waiting, QueuedBytes: st.Bytes, Oldest: st.Oldest}
+	h := metrics.Hooks{Queued: st.Waiting, QueuedBytes: st.Bytes, Oldest: st.Oldest, MaxBytes: s.cfg.hooks.MaxBytes, MaxAge: s.cfg.hooks.MaxAge}
 	for _, n := range st.Delivered {
 		h.Delivered += n
 	}

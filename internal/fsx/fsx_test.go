@@ -194,7 +194,14 @@ func TestFaults(t *testing.T) {
 	if n, err := f.Size(); n != 7 || err != nil {
 		t.Errorf("size %d, %v", n, err)
 	}
-	if free, err := faulty.FreeSpace(filepath.Dir(path)); free <= 0 || err != nil {
+	free, err := faulty.FreeSpace(filepath.Dir(path))
+	if free <= 0 || err != nil {
 		t.Errorf("free space %d, %v", free, err)
+	}
+	if size, err := (fsx.OS{}).DiskSize(filepath.Dir(path)); size < free || err != nil {
+		t.Errorf("size of the disk %d with %d free, %v", size, free, err)
+	}
+	if _, err := (fsx.OS{}).DiskSize(path + "/nothing"); err == nil {
+		t.Error("a folder that is not there has a disk")
 	}
 }

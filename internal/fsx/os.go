@@ -64,6 +64,16 @@ func (OS) FreeSpace(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil // #nosec G115 -- block counts fit
 }
 
+// DiskSize returns the bytes of dir's filesystem that are used or may be used
+// by an unprivileged process.
+func (OS) DiskSize(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Blocks-st.Bfree+st.Bavail) * st.Bsize, nil // #nosec G115 -- block counts fit
+}
+
 // Lock implements FS. The file holds the owner's process id for the error
 // message of whoever comes second; the lock itself is an advisory flock, so a
 // file that a dead process left behind locks nobody out.

@@ -116,6 +116,7 @@ type Stats struct {
 	Started   time.Time `json:"started,omitzero"` // of the running compaction
 	Policy    Policy    `json:"policy"`
 	Decision  Decision  `json:"decision"`            // of the last check; the zero value before the first
+	Facts     Facts     `json:"facts"`               // that it went by
 	NextCheck time.Time `json:"next_check,omitzero"` // zero when Run does not run
 	Last      *Report   `json:"last,omitempty"`      // the last finished compaction; nil when there was none
 	OK        uint64    `json:"ok"`
@@ -231,7 +232,7 @@ func (c *Compactor) check(ctx context.Context) {
 	d := Decide(c.stats.Policy, facts, History{
 		Now: c.opts.Clock.Now(), Running: c.done != nil, LastEnd: c.lastEnd, Failures: c.stats.Failures,
 	})
-	c.stats.Decision = d
+	c.stats.Decision, c.stats.Facts = d, facts
 	c.mu.Unlock()
 	// A Trigger can slip in between: then its compaction is the one that runs.
 	if d.Run && c.reserve() == nil {

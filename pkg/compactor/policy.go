@@ -75,10 +75,10 @@ func (p Policy) backoff(failures int) time.Duration {
 
 // Facts are what the log looks like now. All sizes are bytes on disk.
 type Facts struct {
-	LogBytes  int64 // the base and all segments since it
-	BaseBytes int64 // the base; 0 when there is none
-	LiveBytes int64 // estimate of what a new base would take
-	FreeBytes int64 // free on the log's disk; below 0 when that is unknown
+	LogBytes  int64 `json:"log_bytes"`  // the base and all segments since it
+	BaseBytes int64 `json:"base_bytes"` // the base; 0 when there is none
+	LiveBytes int64 `json:"live_bytes"` // estimate of what a new base would take
+	FreeBytes int64 `json:"free_bytes"` // free on the log's disk; below 0 when that is unknown
 }
 
 // History is what has been tried, as far as the decision needs it.
@@ -158,6 +158,15 @@ func rest(p Policy, h History) Decision {
 			Reason: fmt.Sprintf("cooling down for another %v", until.Sub(h.Now).Round(time.Second))}
 	}
 	return Decision{}
+}
+
+// Threshold is the size of the log from which on Decide finds it worth a
+// compaction; 0: it never does.
+func (p Policy) Threshold(f Facts) int64 {
+	if p.MinSize == 0 {
+		return 0
+	}
+	return max(p.MinSize, f.BaseBytes+int64(math.Ceil(float64(f.BaseBytes)*float64(p.Growth)/100)))
 }
 
 // CheckDisk asks whether a new base fits beside the old one: the disk must have

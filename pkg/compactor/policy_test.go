@@ -68,6 +68,27 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestThreshold: it is the size from which on Decide agrees.
+func TestThreshold(t *testing.T) {
+	if got := (Policy{Growth: 100}).Threshold(Facts{BaseBytes: mb}); got != 0 {
+		t.Errorf("compaction is off, and its threshold is %d", got)
+	}
+	for _, base := range []int64{0, 1, mb, 33 * mb, 64*mb + 1, 333 * mb} {
+		for _, growth := range []int{0, 1, 33, 100, 250} {
+			p := Policy{MinSize: 64 * mb, Growth: growth}
+			f := Facts{BaseBytes: base, FreeBytes: -1}
+			f.LogBytes = p.Threshold(f)
+			if d := Decide(p, f, History{Now: noon}); !d.Run {
+				t.Errorf("base %d, growth %d: at its threshold %d: %s", base, growth, f.LogBytes, d.Reason)
+			}
+			f.LogBytes--
+			if d := Decide(p, f, History{Now: noon}); d.Run && f.LogBytes >= base {
+				t.Errorf("base %d, growth %d: below its threshold, at %d: %s", base, growth, f.LogBytes, d.Reason)
+			}
+		}
+	}
+}
+
 func TestReasonNamesTheNumbers(t *testing.T) {
 	p := DefaultPolicy()
 	for want, f := range map[string]Facts{

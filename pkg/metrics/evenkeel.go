@@ -19,15 +19,19 @@ type evenkeel struct {
 	ready                                        *prometheus.Desc
 	logBytes, logFiles, offset, synced           *prometheus.Desc
 	diskFree, writable                           *prometheus.Desc
+	diskSize                                     *prometheus.Desc
 	state, lagBytes, lagSeconds, digest          *prometheus.Desc
+	condition, conditions                        *prometheus.Desc
 	received, reconnects, resyncs, divergences   *prometheus.Desc
 	followers, maxLag, sent                      *prometheus.Desc
 	compacting, failures, cause                  *prometheus.Desc
 	share, rate, written                         *prometheus.Desc
+	logNow, threshold                            *prometheus.Desc
 	connections, accepted, rejected, transports  *prometheus.Desc
 	listeners, waiting, slow                     *prometheus.Desc
 	published, delivered                         *prometheus.Desc
 	queued, queuedBytes, oldest                  *prometheus.Desc
+	queueLimit, ageLimit                         *prometheus.Desc
 	hookDelivered, hookFailed, hookDropped       *prometheus.Desc
 	objects, collections, hooks, expired, weight *prometheus.Desc
 	info                                         *prometheus.Desc
@@ -53,12 +57,15 @@ func newEvenkeel(o Options, cs *commands) *evenkeel {
 		offset:   d("log_offset_bytes", "Logical offset of the end of the log; compactions do not change it."),
 		synced:   d("log_synced_offset_bytes", "Logical offset up to which the log is synced to disk."),
 		diskFree: d("log_disk_free_bytes", "Free space on the log's disk."),
+		diskSize: d("log_disk_size_bytes", "Size of the log's disk: what is used or may be used."),
 		writable: d("log_writable", "Whether the log takes writes."),
 
 		state:       d("follower_state", "1 for the state that the follower is in.", "state"),
 		lagBytes:    d("replication_lag_bytes", "Log that the leader has and this follower has not applied."),
 		lagSeconds:  d("replication_lag_seconds", "Age of this follower's state."),
 		digest:      d("replication_digest_equal", "Whether the follower's state is not known to differ from the leader's."),
+		condition:   d("follower_condition", "1 for what a comparison with the leader said last about a follower that has no bridge.", "condition"),
+		conditions:  d("replication_followers_condition", "Followers of the Tile38 of this pod by what comparing with them has said.", "condition"),
 		received:    d("replication_received_bytes_total", "Bytes received from leaders."),
 		reconnects:  d("replication_reconnects_total", "Connections to a leader after the first."),
 		resyncs:     d("replication_resyncs_total", "Beginnings of a stream: going on at the follower's offset, or with a full snapshot.", "kind"),
@@ -70,6 +77,8 @@ func newEvenkeel(o Options, cs *commands) *evenkeel {
 		compacting: d("compaction_running", "Whether a compaction runs."),
 		failures:   d("compaction_failures_in_a_row", "Compactions that have failed since the last that succeeded."),
 		cause:      d("compaction_decision", "1 for the rule that decided at the last check; due: it compacts.", "cause"),
+		logNow:     d("compaction_log_bytes", "Size of the log as the last check saw it."),
+		threshold:  d("compaction_threshold_bytes", "Size of the log from which on it is compacted; missing when it never is of its own accord."),
 		share:      d("compaction_share_ratio", "Share of one processor that a compaction has now, or would begin with."),
 		rate:       d("compaction_rate_limit_bytes", "Bytes of base per second that compaction-rate allows; 0: adaptive."),
 		written:    d("compaction_written_bytes_total", "Bytes of new bases that were written."),
@@ -87,6 +96,8 @@ func newEvenkeel(o Options, cs *commands) *evenkeel {
 
 		queued:        d("hook_queue_messages", "Messages that wait to be delivered to webhooks."),
 		queuedBytes:   d("hook_queue_bytes", "The same in bytes."),
+		queueLimit:    d("hook_queue_limit_bytes", "Bytes that may wait; then messages are dropped."),
+		ageLimit:      d("hook_queue_limit_seconds", "How long a message may wait; then it is dropped."),
 		oldest:        d("hook_queue_oldest_seconds", "Age of the oldest of them."),
 		hookDelivered: d("hook_messages_delivered_total", "Messages delivered to webhooks."),
 		hookFailed:    d("hook_attempts_failed_total", "Attempts at a delivery that failed."),
@@ -144,19 +155,16 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 	if from.Log != nil {
 		e.collectLog(out, from.Log())
 	}
+	if from.Disk != nil {
+		d := from.Disk()
+		out.known(e.diskFree, d.FreeBytes)
+		out.known(e.diskSize, d.SizeBytes)
+	}
 	if from.Replication != nil {
 		e.collectReplication(out, from.Replication())
 	}
 	if from.Compaction != nil {
-		c := from.Compaction()
-		out.flag(e.compacting, c.Running)
-		out.gauge(e.failures, float64(c.Failures))
-		out.gauge(e.share, c.SharePercent/100)
-		out.gauge(e.rate, float64(c.RateBytes))
-		out.counter(e.written, c.Written)
-		if c.Cause != "" {
-			out.gauge(e.cause, 1, text(c.Cause))
-		}
+		e.collectCompaction(out, from.Compaction())
 	}
 	if from.Connections != nil {
 		c := from.Connections()
@@ -184,6 +192,22 @@ func (e *evenkeel) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+func (e *evenkeel) collectCompaction(out sink, c Compaction) {
+	out.flag(e.compacting, c.Running)
+	out.gauge(e.failures, float64(c.Failures))
+	out.gauge(e.share, c.SharePercent/100)
+	out.gauge(e.rate, float64(c.RateBytes))
+	out.counter(e.written, c.Written)
+	if c.Cause == "" {
+		return // nobody has looked yet
+	}
+	out.gauge(e.cause, 1, text(c.Cause))
+	out.gauge(e.logNow, float64(c.LogBytes))
+	if c.ThresholdBytes > 0 {
+		out.gauge(e.threshold, float64(c.ThresholdBytes))
+	}
+}
+
 func (e *evenkeel) collectMessages(out sink) {
 	if e.opts.Sources.Messages != nil {
 		m := e.opts.Sources.Messages()
@@ -198,6 +222,8 @@ func (e *evenkeel) collectMessages(out sink) {
 		out.gauge(e.queued, float64(h.Queued))
 		out.gauge(e.queuedBytes, float64(h.QueuedBytes))
 		out.gauge(e.oldest, h.Oldest.Seconds())
+		out.gauge(e.queueLimit, float64(h.MaxBytes))
+		out.gauge(e.ageLimit, h.MaxAge.Seconds())
 		out.counter(e.hookDelivered, h.Delivered)
 		out.counter(e.hookFailed, h.Failed)
 		for _, d := range h.Dropped {
@@ -242,7 +268,6 @@ func (e *evenkeel) collectLog(out sink, l Log) {
 	}
 	out.gauge(e.offset, float64(l.Offset))
 	out.gauge(e.synced, float64(l.SyncedOffset))
-	out.known(e.diskFree, l.FreeBytes)
 	out.flag(e.writable, l.Writable)
 }
 
@@ -250,6 +275,11 @@ func (e *evenkeel) collectReplication(out sink, r Replication) {
 	out.gauge(e.followers, float64(r.Leading.Followers))
 	out.gauge(e.maxLag, float64(r.Leading.MaxLagBytes))
 	out.counter(e.sent, r.Leading.Sent)
+	if r.Leading.Conditions != nil {
+		for _, name := range e.opts.Conditions {
+			out.gauge(e.conditions, float64(r.Leading.Conditions[name]), name)
+		}
+	}
 	if !r.Follower {
 		return
 	}
@@ -258,6 +288,11 @@ func (e *evenkeel) collectReplication(out sink, r Replication) {
 	}
 	if !slices.Contains(e.opts.FollowerStates, r.State) {
 		out.gauge(e.state, 1, Other)
+	}
+	if r.Condition != "" {
+		for _, name := range e.opts.Conditions {
+			out.flag(e.condition, name == r.Condition, name)
+		}
 	}
 	out.known(e.lagBytes, r.LagBytes)
 	if r.Lag >= 0 {

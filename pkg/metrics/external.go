@@ -9,7 +9,9 @@ type Engine struct {
 	Up          bool
 	MemoryBytes int64 // taken from the system and not given back; below 0: unknown
 	HeapBytes   int64 // below 0: unknown
-	LogBytes    int64 // below 0: unknown
+	LogBytes    int64 // as it counts them, which may be more than its file has; below 0: unknown
+	FileBytes   int64 // of its append-only file; below 0: unknown
+	MemoryLimit int64 // of its container; 0: unknown
 }
 
 // Comparisons are those of followers with their leader, object by object.
@@ -44,6 +46,7 @@ type external struct {
 	from Sources
 
 	up, memory, heap, log             *prometheus.Desc
+	file, limit                       *prometheus.Desc
 	connections, dials                *prometheus.Desc
 	refused, lost, lostCommands       *prometheus.Desc
 	forwarded, leaderReads, ownWrites *prometheus.Desc
@@ -61,6 +64,8 @@ func newExternal(o Options) *external {
 		memory: d("engine_memory_bytes", "Memory that the engine has taken from the system and not given back."),
 		heap:   d("engine_heap_bytes", "The engine's heap."),
 		log:    d("engine_log_bytes", "Size of the engine's append-only file, as it reports it."),
+		file:   d("engine_log_file_bytes", "Size of the engine's append-only file on disk."),
+		limit:  d("engine_memory_limit_bytes", "Memory limit of the engine's container; missing when --engine-memory-limit does not tell it."),
 
 		connections:  d("upstream_connections", "Connections to engines, here and at the leader."),
 		dials:        d("upstream_dials_total", "Attempts to connect to an engine, by how they ended.", "result"),
@@ -92,6 +97,10 @@ func (x *external) Collect(ch chan<- prometheus.Metric) {
 		out.known(x.memory, e.MemoryBytes)
 		out.known(x.heap, e.HeapBytes)
 		out.known(x.log, e.LogBytes)
+		out.known(x.file, e.FileBytes)
+		if e.MemoryLimit > 0 {
+			out.gauge(x.limit, float64(e.MemoryLimit))
+		}
 	}
 	if x.from.Comparisons != nil {
 		c := x.from.Comparisons()

@@ -20,6 +20,7 @@ type Options struct {
 	Sources        Sources
 	Commands       []string // names of all commands, in lower case; the rest counts as "other"
 	FollowerStates []string // all values of Replication.State
+	Conditions     []string // all values of Replication.Condition
 
 	// MaxCollectionLabels is how many collections have a series of their own;
 	// 0: 100, below 0: none.
@@ -59,6 +60,9 @@ func (o Options) Validate() error {
 	if len(o.FollowerStates) > 50 {
 		faults = append(faults, fmt.Errorf("%d follower states are more than 50", len(o.FollowerStates)))
 	}
+	if len(o.Conditions) > 50 {
+		faults = append(faults, fmt.Errorf("%d conditions are more than 50", len(o.Conditions)))
+	}
 	return errors.Join(faults...)
 }
 
@@ -91,6 +95,7 @@ func New(o Options) (*Metrics, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	o.FollowerStates = slices.Compact(slices.Sorted(slices.Values(o.FollowerStates)))
+	o.Conditions = slices.Compact(slices.Sorted(slices.Values(o.Conditions)))
 	m := &Metrics{commands: newCommands(o.Commands), registry: prometheus.NewRegistry()}
 	m.makeEvents()
 	all := []prometheus.Collector{

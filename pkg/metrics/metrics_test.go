@@ -63,22 +63,23 @@ func fullSources() Sources {
 	return Sources{
 		Ready: func() bool { return true },
 		Log: func() Log {
-			return Log{Files: []LogFiles{{"base", 1, 100}, {"segment", 2, 50}}, Bytes: 150, CommandBytes: 140, Offset: 9000, SyncedOffset: 8000, FreeBytes: 1 << 30, Writable: true}
+			return Log{Files: []LogFiles{{"base", 1, 100}, {"segment", 2, 50}}, Bytes: 150, CommandBytes: 140, Offset: 9000, SyncedOffset: 8000, Writable: true}
 		},
+		Disk: func() Disk { return Disk{FreeBytes: 1 << 30, SizeBytes: 1 << 31} },
 		Replication: func() Replication {
 			return Replication{Follower: true, State: "streaming", Following: "10.0.0.1:9851", CaughtUp: true, CaughtUpOnce: true,
-				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, RangeResyncs: 5, FullResyncs: 1, Divergences: 4,
-				Leading: Leading{Followers: 1, MaxLagBytes: 5, Sent: 99}}
+				LagBytes: 12, Lag: 1500 * time.Millisecond, DigestEqual: true, Received: 77, Reconnects: 2, Continued: 3, RangeResyncs: 5, FullResyncs: 1, Divergences: 4, Condition: "fine",
+				Leading: Leading{Followers: 1, MaxLagBytes: 5, Sent: 99, Conditions: map[string]int{"fine": 1}}}
 		},
 		Compaction: func() Compaction {
-			return Compaction{Running: true, Failures: 2, Cause: "size", SharePercent: 12.5, RateBytes: 7, Written: 99}
+			return Compaction{Running: true, Failures: 2, Cause: "size", SharePercent: 12.5, RateBytes: 7, Written: 99, LogBytes: 150, ThresholdBytes: 300}
 		},
 		Connections: func() Connections {
 			return Connections{Open: 3, Accepted: 10, Rejected: []Rejected{{"limit", 4}}, Transports: []Transport{{"http", 6}}}
 		},
 		Messages: func() Messages { return Messages{Listeners: 2, Waiting: 77, Published: 20, Delivered: 30, Slow: 1} },
 		Hooks: func() Hooks {
-			return Hooks{Queued: 3, QueuedBytes: 333, Oldest: 1500 * time.Millisecond, Delivered: 9, Failed: 4, Dropped: []Rejected{{"age", 5}}}
+			return Hooks{Queued: 3, QueuedBytes: 333, MaxBytes: 4000, MaxAge: time.Minute, Oldest: 1500 * time.Millisecond, Delivered: 9, Failed: 4, Dropped: []Rejected{{"age", 5}}}
 		},
 		Data: func() Data {
 			return Data{Objects: 5, Points: 4, Strings: 1, WeightBytes: 86, Collections: 2, Hooks: 1, Expired: 6, Messages: 8}
@@ -96,7 +97,7 @@ func fullSources() Sources {
 
 func fullOptions() Options {
 	return Options{
-		Sources: fullSources(), Commands: []string{"get", "set"}, FollowerStates: []string{"connecting", "streaming"},
+		Sources: fullSources(), Commands: []string{"get", "set"}, FollowerStates: []string{"connecting", "streaming"}, Conditions: []string{"fine", "diverged"},
 		Now: func() time.Time { return noon },
 		Root: fstest.MapFS{
 			"proc/self/statm":                  {Data: []byte("1000 10 5 1 0 1 0\n")},
@@ -168,6 +169,16 @@ func TestValues(t *testing.T) {
 		`evenkeel_log_files{kind="segment"}`:                                  2,
 		`evenkeel_log_offset_bytes`:                                           9000,
 		`evenkeel_log_writable`:                                               1,
+		`evenkeel_log_disk_free_bytes`:                                        1 << 30,
+		`evenkeel_log_disk_size_bytes`:                                        1 << 31,
+		`evenkeel_compaction_log_bytes`:                                       150,
+		`evenkeel_compaction_threshold_bytes`:                                 300,
+		`evenkeel_follower_condition{condition="fine"}`:                       1,
+		`evenkeel_follower_condition{condition="diverged"}`:                   0,
+		`evenkeel_replication_followers_condition{condition="fine"}`:          1,
+		`evenkeel_replication_followers_condition{condition="diverged"}`:      0,
+		`evenkeel_hook_queue_limit_bytes`:                                     4000,
+		`evenkeel_hook_queue_limit_seconds`:                                   60,
 		`evenkeel_follower_state{state="streaming"}`:                          1,
 		`evenkeel_follower_state{state="connecting"}`:                         0,
 		`evenkeel_replication_lag_bytes`:                                      12,
@@ -222,12 +233,18 @@ func TestLeaderHasNoFollowerMetrics(t *testing.T) {
 func TestUnknownIsLeftOut(t *testing.T) {
 	o := fullOptions()
 	o.Root = fstest.MapFS{}
-	o.Sources = Sources{Replication: func() Replication {
-		return Replication{Follower: true, State: "dreaming", LagBytes: -1, Lag: -1, Following: "\xff"}
-	}}
+	o.Sources = Sources{
+		Replication: func() Replication {
+			return Replication{Follower: true, State: "dreaming", LagBytes: -1, Lag: -1, Following: "\xff"}
+		},
+		Disk: func() Disk { return Disk{FreeBytes: -1, SizeBytes: -1} },
+		// Without a cause nobody has looked at the log, without a threshold it is never compacted.
+		Compaction: func() Compaction { return Compaction{LogBytes: 5, ThresholdBytes: 7} },
+	}
 	values, _ := scrape(t, mustNew(t, o))
 	for name := range values {
-		for _, absent := range []string{"evenkeel_memory_cgroup", "evenkeel_memory_resident", "evenkeel_replication_lag", "tile38_aof", "evenkeel_log_bytes"} {
+		for _, absent := range []string{"evenkeel_memory_cgroup", "evenkeel_memory_resident", "evenkeel_replication_lag", "tile38_aof", "evenkeel_log_", "evenkeel_compaction_log_bytes", "evenkeel_compaction_threshold",
+			"evenkeel_follower_condition", "evenkeel_replication_followers_condition"} {
 			if strings.HasPrefix(name, absent) {
 				t.Errorf("%s is shown", name)
 			}
@@ -374,7 +391,7 @@ func TestValidate(t *testing.T) {
 
 // TestExternal: an engine in another process, and one that does not answer.
 func TestExternal(t *testing.T) {
-	e := Engine{Up: true, MemoryBytes: 100, HeapBytes: 50, LogBytes: 7}
+	e := Engine{Up: true, MemoryBytes: 100, HeapBytes: 50, LogBytes: 7, FileBytes: 5, MemoryLimit: 400}
 	m, err := New(Options{Sources: Sources{
 		Engine:      func() Engine { return e },
 		Comparisons: func() Comparisons { return Comparisons{Compared: 12, Failed: 13, Differing: 14, Objects: 15} },
@@ -388,6 +405,7 @@ func TestExternal(t *testing.T) {
 	values, _ := scrape(t, m)
 	expect(t, values, map[string]float64{
 		"evenkeel_engine_up": 1, "evenkeel_engine_memory_bytes": 100, "evenkeel_engine_heap_bytes": 50, "evenkeel_engine_log_bytes": 7,
+		"evenkeel_engine_log_file_bytes": 5, "evenkeel_engine_memory_limit_bytes": 400,
 		"evenkeel_upstream_connections": 3, `evenkeel_upstream_dials_total{result="ok"}`: 9, `evenkeel_upstream_dials_total{result="failed"}`: 2,
 		"evenkeel_upstream_commands_refused_total": 4, "evenkeel_upstream_connections_lost_total": 5, "evenkeel_upstream_commands_lost_total": 6,
 		"evenkeel_upstream_forwarded_writes_total": 10, "evenkeel_upstream_leader_reads_total": 11,
@@ -407,10 +425,12 @@ func TestExternal(t *testing.T) {
 		"evenkeel_upstream_forwarded_writes_total": 1, "evenkeel_upstream_commands_retried_total": 2,
 		"evenkeel_upstream_clients_waiting": 3, "evenkeel_upstream_commands_here_total": 4,
 	})
-	e = Engine{MemoryBytes: -1, HeapBytes: -1, LogBytes: -1}
+	e = Engine{MemoryBytes: -1, HeapBytes: -1, LogBytes: -1, FileBytes: -1}
 	values, _ = scrape(t, m)
 	expect(t, values, map[string]float64{"evenkeel_engine_up": 0})
-	if v, there := values["evenkeel_engine_memory_bytes"]; there {
-		t.Errorf("memory %v of an engine that does not answer", v)
+	for _, name := range []string{"evenkeel_engine_memory_bytes", "evenkeel_engine_log_file_bytes", "evenkeel_engine_memory_limit_bytes"} {
+		if v, there := values[name]; there {
+			t.Errorf("%s %v of an engine that does not answer", name, v)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 type Sources struct {
 	Ready       func() bool // would the readiness probe pass?
 	Log         func() Log
+	Disk        func() Disk
 	Replication func() Replication
 	Compaction  func() Compaction
 	Connections func() Connections
@@ -33,8 +34,14 @@ type Log struct {
 	CommandBytes int64      // of it, what Tile38 would have in its file: the commands alone
 	Offset       int64      // logical, of the last command
 	SyncedOffset int64      // logical, up to which the log is on disk
-	FreeBytes    int64      // on the log's disk; below 0: unknown
 	Writable     bool
+}
+
+// Disk is the filesystem that the log is on, also that of an engine in another
+// process.
+type Disk struct {
+	FreeBytes int64 // below 0: unknown
+	SizeBytes int64 // below 0: unknown
 }
 
 // LogFiles are the files of one kind.
@@ -61,6 +68,9 @@ type Replication struct {
 	RangeResyncs uint64 // resyncs that sent what differed
 	FullResyncs  uint64 // resyncs that sent a snapshot
 	Divergences  uint64 // digests that differed
+	// Condition is what a comparison with the leader said last about a follower that
+	// nothing here carries: one of Options.Conditions; "" for others.
+	Condition string
 
 	Leading Leading // a follower may have followers too
 }
@@ -70,6 +80,9 @@ type Leading struct {
 	Followers   int
 	MaxLagBytes int64  // of the one furthest behind; 0 without followers
 	Sent        uint64 // bytes to followers
+	// Conditions counts followers by what comparing with them has said, one of
+	// Options.Conditions each; nil: nobody compares.
+	Conditions map[string]int
 }
 
 // Compaction is the compactor now; what a compaction took is told by
@@ -78,6 +91,9 @@ type Compaction struct {
 	Running  bool
 	Failures int    // in a row
 	Cause    string // the rule that decided at the last check: one of a few fixed words; "" before it
+
+	LogBytes       int64 // of the log, as that check saw it
+	ThresholdBytes int64 // of the log, from which on it is compacted; 0: never
 
 	SharePercent float64 // of one processor, that it has now
 	RateBytes    int64   // compaction-rate in bytes per second; 0: adaptive
@@ -118,6 +134,8 @@ type Messages struct {
 type Hooks struct {
 	Queued      int64 // messages
 	QueuedBytes int64
+	MaxBytes    int64         // what may be queued; then messages are dropped
+	MaxAge      time.Duration // how long a message may be; then it is dropped
 	Oldest      time.Duration // age of the oldest; 0 when none waits
 	Delivered   uint64
 	Failed      uint64     // attempts
