@@ -134,6 +134,6 @@ func leaderPanels() []panel {
 			queries: []query{{`rate(evenkeel_replication_sent_bytes_total{@}[$__rate_interval])`, pod}}},
 		{title: "Latency by command during compactions, p99", unit: "s", width: 24, none: "no compaction in this time",
 			about:   "Only of pods, and only of times, in which a compaction runs: what it costs.",
-			queries: []query{{fmt.Sprintf(`max by (command) (histogram_quantile(0.99, sum by (namespace, pod, command, le) (rate(evenkeel_command_duration_seconds_bucket{@, command!~"%s"}[$__rate_interval]))) and on (namespace, pod) (evenkeel_compaction_running{@} == 1))`, waits), "{{command}}"}}},
+			queries: []query{{fmt.Sprintf(`max by (command) (histogram_quantile(0.99, sum by (namespace, pod, command, le) (rate(evenkeel_command_duration_seconds_bucket{@, command!~%q}[$__rate_interval]))) and on (namespace, pod) (evenkeel_compaction_running{@} == 1))`, waits), "{{command}}"}}},
 	}
 }

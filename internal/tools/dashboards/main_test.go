@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
@@ -54,11 +55,11 @@ func TestStrict(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var d dashboard.Dashboard
+		var d dashboard.Dashboard //nolint:staticcheck // what is written
 		if err := d.UnmarshalJSONStrict(text); some(err) {
 			t.Errorf("%s: %v", name, err)
 		}
-		var wrong dashboard.Dashboard
+		var wrong dashboard.Dashboard //nolint:staticcheck // what is written
 		if err := wrong.UnmarshalJSONStrict(bytes.Replace(text, []byte(`"gridPos"`), []byte(`"gridpos"`), 1)); !some(err) {
 			t.Error("an unknown word passes")
 		}
@@ -69,6 +70,14 @@ func TestStrict(t *testing.T) {
 func some(err error) bool {
 	var list cog.BuildErrors
 	return err != nil && (!errors.As(err, &list) || len(list) > 0)
+}
+
+// TestWaits: the alert on latency leaves out the same commands.
+func TestWaits(t *testing.T) {
+	rules, err := os.ReadFile("../../../deploy/helm/rules/evenkeel.yaml")
+	if err != nil || strings.Count(string(rules), `command!~"`+waits+`"`) != 1 {
+		t.Errorf("deploy/helm/rules/evenkeel.yaml does not leave out %s, %v", waits, err)
+	}
 }
 
 // TestPanels: panels are whole, lie beside each other, and ask what can be asked.

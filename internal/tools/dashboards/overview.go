@@ -11,7 +11,7 @@ const waits = `aof|aofshrink|follow|monitor|psubscribe|subscribe|sleep|wait`
 
 // quantile is a quantile of the durations of commands, by pod and more labels.
 func quantile(q float64, more string) string {
-	return fmt.Sprintf(`histogram_quantile(%v, sum by (namespace, pod, le%s) (rate(evenkeel_command_duration_seconds_bucket{@, command!~"%s"}[$__rate_interval])))`, q, more, waits)
+	return fmt.Sprintf(`histogram_quantile(%v, sum by (namespace, pod, le%s) (rate(evenkeel_command_duration_seconds_bucket{@, command!~%q}[$__rate_interval])))`, q, more, waits)
 }
 
 // leads is 1 for a pod that leads and 0 for one that does not. Where pods elect
@@ -126,7 +126,7 @@ func trafficPanels() []panel {
 			queries: []query{{`sum by (command) (rate(evenkeel_command_duration_seconds_count{@}[$__rate_interval]))`, "{{command}}"}}},
 		{title: "Latency by command, p99", unit: "s", steps: rising(0.010, 0.100),
 			about:   "Which command is slow, over all chosen pods.",
-			queries: []query{{fmt.Sprintf(`histogram_quantile(0.99, sum by (command, le) (rate(evenkeel_command_duration_seconds_bucket{@, command!~"%s"}[$__rate_interval])))`, waits), "{{command}}"}}},
+			queries: []query{{fmt.Sprintf(`histogram_quantile(0.99, sum by (command, le) (rate(evenkeel_command_duration_seconds_bucket{@, command!~%q}[$__rate_interval])))`, waits), "{{command}}"}}},
 		{title: "Errors by command", unit: "reqps",
 			about:   "Commands per second that were answered with an error.",
 			queries: []query{{`sum by (command) (rate(evenkeel_command_errors_total{@}[$__rate_interval])) > 0`, "{{command}}"}}, none: "no errors"},
