@@ -55,9 +55,9 @@ func deliveryPanels() []panel {
 		{title: "Share of attempts that fail", unit: "percentunit", max: 1, steps: rising(0.05, 0.5), none: "nothing is delivered",
 			about:   "Of all attempts. 1 means that no endpoint takes anything.",
 			queries: []query{{`rate(evenkeel_hook_attempts_failed_total{@}[$__rate_interval]) / ((rate(evenkeel_hook_attempts_failed_total{@}[$__rate_interval]) + rate(evenkeel_hook_messages_delivered_total{@}[$__rate_interval])) > 0)`, pod}}},
-		{title: "Lost in an hour, by reason", unit: "none", none: "none",
-			about:   "Messages that will not be delivered. age and room: the endpoint was away for too long; removed: their hook was deleted; damaged: the disk changed them.",
-			queries: []query{{`sum by (namespace, pod, reason) (increase(evenkeel_hook_messages_dropped_total{@}[1h])) > 0`, pod + " {{reason}}"}}},
+		{title: "Lost in an hour, by reason", unit: "none",
+			about:   "Messages that will not be delivered, all of them and by reason. age and room: the endpoint was away for too long; removed: their hook was deleted; damaged: the disk changed them.",
+			queries: []query{{`sum by (namespace, pod, reason) (increase(evenkeel_hook_messages_dropped_total{@}[1h])) > 0 or sum by (namespace, pod) (increase(evenkeel_hook_messages_dropped_total{@}[1h]))`, pod + " {{reason}}"}}},
 	}
 }
 

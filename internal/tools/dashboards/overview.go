@@ -134,7 +134,7 @@ func trafficPanels() []panel {
 			about: "Open connections of clients, and those that --max-connections turns away per second.",
 			queries: []query{
 				{`evenkeel_connections{@}`, pod},
-				{`sum by (namespace, pod, reason) (rate(evenkeel_connections_rejected_total{@}[$__rate_interval])) > 0`, pod + " turned away: {{reason}}"},
+				{`sum by (namespace, pod, reason) (rate(evenkeel_connections_rejected_total{@}[$__rate_interval]))`, pod + " turned away: {{reason}}"},
 			}},
 		{title: "Commands sent to the leader", unit: "reqps", none: "no proxy to another engine",
 			about: "Writes, and reads that the pod is not fit for, which its sidecar sends on. Beside a Tile38.",
