@@ -243,7 +243,7 @@ func TestUnknownIsLeftOut(t *testing.T) {
 	}
 	values, _ := scrape(t, mustNew(t, o))
 	for name := range values {
-		for _, absent := range []string{"evenkeel_memory_cgroup", "evenkeel_memory_resident", "evenkeel_replication_lag", "tile38_aof", "evenkeel_log_", "evenkeel_compaction_log_bytes", "evenkeel_compaction_threshold",
+		for _, absent := range []string{"evenkeel_memory_cgroup", "evenkeel_memory_resident", "evenkeel_replication_lag", "tile38_aof", "evenkeel_log_bytes", "evenkeel_log_disk", "evenkeel_compaction_log_bytes", "evenkeel_compaction_threshold",
 			"evenkeel_follower_condition", "evenkeel_replication_followers_condition"} {
 			if strings.HasPrefix(name, absent) {
 				t.Errorf("%s is shown", name)

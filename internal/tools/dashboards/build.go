@@ -135,7 +135,7 @@ func variables() []cog.Builder[dashboard.VariableModel] {
 	var within []string
 	for _, name := range []string{"namespace", "job", "pod"} {
 		ask := "label_values(evenkeel_ready{" + strings.Join(within, ", ") + "}, " + name + ")"
-		vs = append(vs, dashboard.NewQueryVariableBuilder(name).Label(name).Datasource(source()).
+		vs = append(vs, dashboard.NewQueryVariableBuilder(name).Label(strings.ToUpper(name[:1])+name[1:]).Datasource(source()).
 			Query(dashboard.StringOrMap{String: &ask}).Definition(ask).
 			Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortAlphabeticalAsc).
 			Multi(true).IncludeAll(true).AllValue(".+").

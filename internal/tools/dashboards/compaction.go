@@ -41,8 +41,8 @@ func compactionPanels() []panel {
 		{title: "Duration, p50 and longest", unit: "s",
 			about: "How long compactions took that ended within the last hour. The rate is bounded so that requests do not notice: long is right.",
 			queries: []query{
-				{`histogram_quantile(0.5, sum by (namespace, pod, le) (rate(evenkeel_compaction_duration_seconds_bucket{@, result="ok"}[1h])))`, pod + " p50"},
-				{`histogram_quantile(1, sum by (namespace, pod, le) (rate(evenkeel_compaction_duration_seconds_bucket{@, result="ok"}[1h])))`, pod + " longest"},
+				{`histogram_quantile(0.5, sum by (namespace, pod, le) (increase(evenkeel_compaction_duration_seconds_bucket{@, result="ok"}[1h])))`, pod + " p50"},
+				{`histogram_quantile(1, sum by (namespace, pod, le) (increase(evenkeel_compaction_duration_seconds_bucket{@, result="ok"}[1h])))`, pod + " longest"},
 			}, none: "none in the last hour"},
 		{title: "Compactions in an hour, by result", unit: "none",
 			about:   "Compactions that ended. After a failure the next try comes after 1, 2, 4, … 60 minutes.",
