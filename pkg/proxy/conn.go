@@ -24,7 +24,7 @@ const (
 type Conn struct {
 	srv    *Server
 	id     int64
-	nc     net.Conn
+	nc     atomic.Pointer[net.Conn]
 	opened time.Time
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -51,7 +51,8 @@ type Conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, id: s.lastID.Add(1), nc: nc, opened: time.Now()}
+	c := &Conn{srv: s, id: s.lastID.Add(1), opened: time.Now()}
+	c.nc.Store(&nc)
 	c.ctx, c.cancel = context.WithCancel(s.base)
 	if s.raw == nil {
 		c.rd = resp.NewReader((*source)(c), s.opts.Limits)
@@ -59,14 +60,17 @@ func newConn(s *Server, nc net.Conn) *Conn {
 	return c
 }
 
+// conn is the connection as it is now: see Raw.Detach.
+func (c *Conn) conn() net.Conn { return *c.nc.Load() }
+
 // ID is different for each connection of a server; later ones have larger IDs.
 func (c *Conn) ID() int64 { return c.id }
 
 // RemoteAddr is the address of the client.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.conn().RemoteAddr() }
 
 // LocalAddr is the address that the client has connected to.
-func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr { return c.conn().LocalAddr() }
 
 // Opened is when the connection was accepted.
 func (c *Conn) Opened() time.Time { return c.opened }
@@ -102,17 +106,26 @@ func (c *Conn) end(why CloseReason) {
 		return
 	}
 	c.cancel()
-	if tcp := tcpOf(c.nc); tcp != nil && (why == ClosedStalled || why == ClosedCut) {
+	c.hangUp(why)
+}
+
+// hangUp closes the connection at once.
+func (c *Conn) hangUp(why CloseReason) {
+	nc := c.conn()
+	if tcp := tcpOf(nc); tcp != nil && (why == ClosedStalled || why == ClosedCut) {
 		// The kernel would keep trying to deliver what it holds.
 		_ = tcp.SetLinger(0)
 	}
-	closeQuietly(c.nc)
+	closeQuietly(nc)
 }
 
 // wake makes the read that waits, or the next one, fail with a timeout.
 func (c *Conn) wake() {
 	c.wakeMu.Lock()
 	defer c.wakeMu.Unlock()
+	if r := c.rawConn.Load(); r != nil {
+		r.poke()
+	}
 	if c.phase.Load() != phaseHijacked {
 		c.setReadDeadline(time.Unix(1, 0))
 	}
@@ -120,7 +133,7 @@ func (c *Conn) wake() {
 
 func (c *Conn) setReadDeadline(t time.Time) {
 	// It fails only when the connection is closed, which the next read tells.
-	_ = c.nc.SetReadDeadline(t)
+	_ = c.conn().SetReadDeadline(t)
 }
 
 // progress notes the time. Looking at the clock is not for free: it is done
@@ -132,7 +145,7 @@ type source Conn
 
 // Read notes progress, and counts.
 func (src *source) Read(p []byte) (int, error) {
-	n, err := src.nc.Read(p)
+	n, err := (*Conn)(src).conn().Read(p)
 	if n > 0 {
 		(*Conn)(src).progress()
 		src.slim.Store(false)

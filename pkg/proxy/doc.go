@@ -11,7 +11,8 @@
 // costs no timer.
 //
 // A RawBackend (raw.go) is given the bytes of a connection instead of its
-// commands. All else is the same: limits, sweeper, shutdown, statistics.
+// commands. All else is the same: limits, sweeper, shutdown, statistics. It may have
+// the socket of a connection (detach.go), and then waits for many at once.
 //
 // Invariants:
 //

@@ -228,7 +228,7 @@ func TestKeepAliveIsSet(t *testing.T) {
 	f.dial()
 	f.eventually("two connections", func() bool { return f.Stats().Current == 2 })
 	var got []int
-	f.Each(func(c *Conn) { got = append(got, keepAliveOf(t, c.nc)) })
+	f.Each(func(c *Conn) { got = append(got, keepAliveOf(t, c.conn())) })
 	if len(got) != 2 || got[0] != 0 || got[1] != 100 {
 		t.Errorf("keep-alive after %v seconds", got)
 	}

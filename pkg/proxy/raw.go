@@ -45,7 +45,8 @@ type Raw struct {
 	endless atomic.Bool
 	counted atomic.Bool
 	// half is odd while the head of an HTTP request is incomplete, and grows.
-	half atomic.Int64
+	half  atomic.Int64
+	woken chan struct{} // holds one: see Detach
 }
 
 // NewRaw is New for a backend that serves bytes. Options.Limits, MaxPipeline,
@@ -60,8 +61,9 @@ func NewRaw(opts Options, backend RawBackend) (*Server, error) {
 	return s, nil
 }
 
-// NetConn is the connection, for reading, deadlines of reads and half-closing.
-func (r *Raw) NetConn() net.Conn { return r.c.nc }
+// NetConn is the connection, for reading, deadlines of reads and half-closing. It
+// is another one behind Attach.
+func (r *Raw) NetConn() net.Conn { return r.c.conn() }
 
 // Draining says whether a shutdown has begun: what has been received is to be
 // answered, and the connection to end.
@@ -104,7 +106,7 @@ func (r *Raw) Write(p []byte) (int, error) {
 	for sent < len(p) {
 		r.c.progress()
 		r.writing.Store(r.c.since.Load() | 1)
-		n, err := r.c.nc.Write(p[sent:min(len(p), sent+writePiece)])
+		n, err := r.c.conn().Write(p[sent:min(len(p), sent+writePiece)])
 		sent += n
 		r.c.srv.count.out.Add(int64(n))
 		if err != nil {
@@ -118,7 +120,10 @@ func (r *Raw) Write(p []byte) (int, error) {
 
 // Wake makes the read that waits, or the next one, fail with
 // os.ErrDeadlineExceeded.
-func (r *Raw) Wake() { r.c.setReadDeadline(time.Unix(1, 0)) }
+func (r *Raw) Wake() {
+	r.poke()
+	r.c.setReadDeadline(time.Unix(1, 0))
+}
 
 // Rest undoes Wake. What asked for it is to be looked at behind it.
 func (r *Raw) Rest() { r.c.setReadDeadline(time.Time{}) }
@@ -128,7 +133,7 @@ func Woken(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // serveRaw hands the connection to its session.
 func (c *Conn) serveRaw() (CloseReason, error) {
-	r := &Raw{c: c, session: c.srv.raw.OpenRaw(c)}
+	r := &Raw{c: c, session: c.srv.raw.OpenRaw(c), woken: make(chan struct{}, 1)}
 	c.rawConn.Store(r)
 	if c.srv.opts.Observe.Opened != nil {
 		c.srv.opts.Observe.Opened(c)
@@ -166,7 +171,7 @@ type secured interface {
 // handshake is done before the first read: a read that is woken in the middle of
 // one would spoil it.
 func (c *Conn) handshake() error {
-	tc, ok := c.nc.(secured)
+	tc, ok := c.conn().(secured)
 	if !ok {
 		return nil
 	}

@@ -36,11 +36,11 @@ func (c *Conn) serve() {
 	if graceful {
 		switch why {
 		case ClosedByCommand, ClosedByEngine, ClosedEngineLost, ClosedProtocol, ClosedOutput, ClosedDrain:
-			stop := closeAfter(c.ctx, c.nc)
-			linger(c.nc)
+			stop := closeAfter(c.ctx, c.conn())
+			linger(c.conn())
 			stop()
 		}
-		closeQuietly(c.nc)
+		closeQuietly(c.conn())
 	} else {
 		c.end(why) // does nothing if something else ended it
 	}
@@ -212,7 +212,7 @@ func (c *Conn) send() error {
 		c.progress()
 		c.phase.Store(phaseWriting)
 		var n int
-		n, err = c.nc.Write(rest[:min(len(rest), writePiece)])
+		n, err = c.conn().Write(rest[:min(len(rest), writePiece)])
 		c.srv.count.out.Add(int64(n))
 		rest = rest[n:]
 	}
@@ -243,8 +243,8 @@ func (c *Conn) hijack(f func(context.Context, Hijacked) error, kind resp.Kind) {
 	defer stopDrain()
 	stopRead := context.AfterFunc(ctx, func() { c.setReadDeadline(time.Unix(1, 0)) })
 	defer stopRead()
-	c.rd.Respond(responder{ctx, c.nc, &c.srv.writeTimeout})
-	if err := f(ctx, Hijacked{Conn: c.nc, Reader: c.rd, Kind: kind}); err != nil {
+	c.rd.Respond(responder{ctx, c.conn(), &c.srv.writeTimeout})
+	if err := f(ctx, Hijacked{Conn: c.conn(), Reader: c.rd, Kind: kind}); err != nil {
 		c.srv.log.Info("hijacked connection ended", "id", c.id, "client", c.RemoteAddr(), "error", err)
 	}
 }
