@@ -22,7 +22,7 @@
 //	memory.go    the highest resident memory of a time; what is overwritten meanwhile
 //	fences.go    --fences: SETs beside many hooks and channels, and what those cost
 //	events.go    --fences: messages to subscribers, live fences and webhooks
-//	proxy.go     --proxy: our proxy, HAProxy and twemproxy before one server
+//	proxy.go     --proxy: our proxy, with a shared connection and without, HAProxy and twemproxy before one server
 //	proxyload.go --proxy: they take turns in short rounds
 //	report.go    numbers, ratios, table, JSON
 //	progress.go  one line that says what goes on

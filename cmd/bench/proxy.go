@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,15 +22,19 @@ import (
 // serveWord as the first argument makes this program the proxy that is measured.
 const serveWord = "serve-proxy"
 
-// serveProxy is our proxy, in a process of its own: args are where it listens
-// and the engine.
+// serveProxy is our proxy, in a process of its own: args are where it listens,
+// the engine, and how many connections clients share.
 func serveProxy(ctx context.Context, args []string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(args) != 2 {
-		return fmt.Errorf("%s: want two addresses", serveWord)
+	if len(args) != 3 {
+		return fmt.Errorf("%s: want two addresses and a number", serveWord)
 	}
-	b, err := upstream.New(upstream.Options{Engine: args[1]})
+	shared, err := strconv.Atoi(args[2])
+	if err != nil {
+		return fmt.Errorf("%s: %w", serveWord, err)
+	}
+	b, err := upstream.New(upstream.Options{Engine: args[1], SharedConnections: shared})
 	if err != nil {
 		return err
 	}
@@ -63,7 +68,8 @@ func fronts(ctx context.Context, o options, engine string) ([]*front, error) {
 		name, path string
 		prepare    func(listen, dir string) ([]string, error)
 	}{
-		{"evenkeel", self, func(listen, _ string) ([]string, error) { return []string{serveWord, listen, engine}, nil }},
+		{"evenkeel", self, func(listen, _ string) ([]string, error) { return []string{serveWord, listen, engine, "1"}, nil }},
+		{"unshared", self, func(listen, _ string) ([]string, error) { return []string{serveWord, listen, engine, "0"}, nil }},
 		{"haproxy", "haproxy", func(listen, dir string) ([]string, error) { return haproxyArgs(listen, engine, dir) }},
 		{"twemproxy", "nutcracker", func(listen, dir string) ([]string, error) { return twemproxyArgs(listen, engine, dir) }},
 	} {

@@ -16,6 +16,9 @@ func TestProxyReport(t *testing.T) {
 	late.better, late.added = "<= 0.15", true
 	late.values = map[string][]float64{"direct": {1, 2, 3}, "evenkeel": {1.5, 2.5, 3.5}, "twemproxy": {1, 2, 3}}
 	r.row("CPU", "µs").values = map[string][]float64{"evenkeel": {7}}
+	middle := r.row("p50", "ms")
+	middle.added = true
+	middle.values = map[string][]float64{"direct": {1, 2, 3}, "evenkeel": {2, 3, 4}}
 	var out strings.Builder
 	if err := r.write(&out, options{}, "tile38"); err != nil {
 		t.Fatal(err)
@@ -24,6 +27,7 @@ func TestProxyReport(t *testing.T) {
 	for _, want := range []string{
 		"GET, /s 100 98.0 0.98 not installed refused >= 0.95 met",
 		"p99, ms 2.00 2.50 +0.50 not installed 2.00 +0.00 <= 0.15 MISSED",
+		"p50, ms 2.00 3.00 +1.00 not installed -",
 		"CPU, µs - 7.00 not installed -",
 	} {
 		if !strings.Contains(text, want) {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -31,6 +32,7 @@ func TestEngineFlags(t *testing.T) {
 		"announce=host", "engine-addr=host", "engine-addr=:0", "bridge-listen=x", "read-from=nobody", "read-your-writes-timeout=0s", "engine-wait=-1s",
 		"write-forwarding-timeout=0s", "protected-mode=maybe", "heartbeat-interval=-1s", "heartbeat-key=", "max-pending-commands=0", "max-unavailable=0", "max-healing-shrinks=0", "max-healing-shrinks=-2", "aofshrink-timeout=0s", "verify-interval=0s", "verify-rate=-1",
 		"engine-memory-limit=0", "engine-memory-limit=much",
+		"shared-connections=-2", "shared-connections=65", "max-unsent-replies=0", "max-unsent-replies=much",
 		"engine-password-file=/nothing/there", "leader-password-file=/nothing/there",
 	} {
 		name, value, _ := strings.Cut(f, "=")
@@ -51,11 +53,18 @@ func TestEngineFlags(t *testing.T) {
 		{"tile38", "appendfsync=always"}, {"tile38", "compaction-cpu=10"}, {"tile38", "max-bulk=100"}, {"tile38", "hook-senders=3"},
 		{"embedded", "engine-addr=127.0.0.1:9851"}, {"tile38", "write-forwarding-connections=3"}, {"tile38", "write-forwarding-waiting=3"}, {"tile38", "write-forwarding-idle=3s"}, {"embedded", "bridge=false"}, {"embedded", "protected-mode=yes"},
 		{"embedded", "engine-memory-limit=1gb"},
+		{"embedded", "shared-connections=0"}, {"embedded", "max-unsent-replies=1mb"},
 	} {
 		name, _, _ := strings.Cut(args[1], "=")
 		_, err := parse(t, "--engine="+args[0], "--"+args[1])
 		if want := "--" + name + " means nothing with --engine " + args[0]; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", args, err)
+		}
+	}
+	for n, want := range map[string]int{"0": 0, "5": 5, "64": 64, "-1": min(max(1, runtime.GOMAXPROCS(0)/2), 8)} {
+		c, err := parse(t, "--engine=tile38", "--shared-connections="+n)
+		if err != nil || c.tile38.sharedConnections() != want {
+			t.Errorf("--shared-connections=%s: %d, %v", n, c.tile38.sharedConnections(), err)
 		}
 	}
 	if _, err := parse(t, "--engine=redis"); err == nil || !strings.Contains(err.Error(), `--engine "redis": want embedded or tile38`) {

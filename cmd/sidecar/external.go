@@ -105,10 +105,15 @@ func (x *external) assemble() error {
 	if err := x.makeCompactor(); err != nil {
 		return err
 	}
+	maxUnsent, err := compactor.ParseSize(t.maxUnsent)
+	if err != nil {
+		return fmt.Errorf("--max-unsent-replies: %w", err)
+	}
 	o := upstream.Options{
 		Engine: t.addr, Auth: t.password, ConnectWait: t.connectWait, MaxPending: t.maxPending, MaxHead: int(x.cfg.proxy.Limits.MaxHeader),
 		LocalWrites: !x.cfg.forward.writes, ReadFrom: upstream.ReadFrom(x.cfg.forward.readFrom),
 		ReadYourWritesTimeout: x.cfg.forward.ownWrites, LeaderWait: x.cfg.forward.timeout, DialLeader: x.dial, Observe: x.observe, Logger: x.logger,
+		SharedConnections: t.sharedConnections(), MaxUnsent: maxUnsent,
 	}
 	x.role.route(&o)
 	if x.backend, err = upstream.New(o); err != nil {

@@ -166,7 +166,9 @@ func (x *external) engineSource() metrics.Engine {
 
 func (x *external) upstreamSource() metrics.Upstream {
 	st := x.backend.Stats()
-	return upstreamMetrics(&st)
+	u := upstreamMetrics(&st)
+	u.SharedClients, u.SlowClients = st.Guests, uint64(max(st.Slow, 0))
+	return u
 }
 
 func (x *external) dataSource() metrics.Data {

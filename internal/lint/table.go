@@ -14,6 +14,7 @@ func floors() map[string]float64 {
 	return map[string]float64{
 		"internal/fsx":         0,
 		"internal/clock":       0,
+		"internal/epoll":       0,
 		"internal/load":        0, // makes requests of a server, and measures
 		"pkg/resp":             0,
 		"pkg/tlsfile":          0,

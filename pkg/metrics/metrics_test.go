@@ -396,7 +396,7 @@ func TestExternal(t *testing.T) {
 		Engine:      func() Engine { return e },
 		Comparisons: func() Comparisons { return Comparisons{Compared: 12, Failed: 13, Differing: 14, Objects: 15} },
 		Upstream: func() Upstream {
-			return Upstream{Connections: 3, Dialled: 9, DialFailures: 2, Refused: 4, Lost: 5, LostCommands: 6, Forwarded: 10, LeaderReads: 11, OwnWriteWaits: 8, OwnWriteMisses: 1}
+			return Upstream{Connections: 3, Dialled: 9, DialFailures: 2, Refused: 4, Lost: 5, LostCommands: 6, Forwarded: 10, LeaderReads: 11, OwnWriteWaits: 8, OwnWriteMisses: 1, SharedClients: 12, SlowClients: 13}
 		},
 	}})
 	if err != nil {
@@ -408,6 +408,7 @@ func TestExternal(t *testing.T) {
 		"evenkeel_engine_log_file_bytes": 5, "evenkeel_engine_memory_limit_bytes": 400,
 		"evenkeel_upstream_connections": 3, `evenkeel_upstream_dials_total{result="ok"}`: 9, `evenkeel_upstream_dials_total{result="failed"}`: 2,
 		"evenkeel_upstream_commands_refused_total": 4, "evenkeel_upstream_connections_lost_total": 5, "evenkeel_upstream_commands_lost_total": 6,
+		"evenkeel_upstream_shared_clients": 12, "evenkeel_upstream_slow_clients_total": 13,
 		"evenkeel_upstream_forwarded_writes_total": 10, "evenkeel_upstream_leader_reads_total": 11,
 		`evenkeel_upstream_own_write_waits_total{result="ok"}`: 7, `evenkeel_upstream_own_write_waits_total{result="timeout"}`: 1,
 		`evenkeel_follower_comparisons_total{result="ok"}`: 12, `evenkeel_follower_comparisons_total{result="failed"}`: 13,

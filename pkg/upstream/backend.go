@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"evenkeel/pkg/proxy"
 )
@@ -16,6 +18,8 @@ type Backend struct {
 	count   counters
 	engine  *target
 	control controls
+	sharing *sharing
+	began   time.Time
 
 	mu     sync.Mutex
 	leader *target // the last one that was asked for
@@ -29,9 +33,13 @@ func New(opts Options) (*Backend, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("upstream options: %w", err)
 	}
-	b := &Backend{opts: opts, table: newTable(), pools: newPools()}
+	b := &Backend{opts: opts, table: newTable(), pools: newPools(), began: time.Now()}
 	b.engine = b.newTarget("engine", opts.Engine, opts.DialEngine, opts.ConnectWait)
 	b.control.init(b)
+	var err error
+	if b.sharing, err = newSharing(b, opts.SharedConnections); err != nil {
+		return nil, err
+	}
 	return b, nil
 }
 
@@ -41,8 +49,8 @@ func (b *Backend) OpenRaw(*proxy.Conn) proxy.RawSession { return newSession(b) }
 // CommandNames lists the names that Options.Observe can be called with.
 func (b *Backend) CommandNames() []string { return b.table.list() }
 
-// Close ends the connections that Backend keeps for its own questions.
-func (b *Backend) Close() error { return b.control.close() }
+// Close ends the connections that no client has for itself.
+func (b *Backend) Close() error { return errors.Join(b.control.close(), b.sharing.close()) }
 
 // Ping says whether the engine takes connections.
 func (b *Backend) Ping(ctx context.Context) error {

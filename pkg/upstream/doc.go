@@ -12,6 +12,10 @@
 //	session.go   one client: reads it, sends to an engine
 //	link.go      one connection to an engine: reads it, sends to the client
 //	lost.go      what happens when an engine cannot be reached or is lost
+//	sharing.go   how a client comes to a shared connection, and back
+//	shared.go    one shared connection and its goroutine
+//	guest.go     a client on it
+//	small.go     what may go over it
 //	route.go     which engine gets a command; reads that wait for own writes
 //	state.go     AUTH, OUTPUT and names, said again on each new link
 //	source.go    reading without holding a buffer while waiting
@@ -24,6 +28,15 @@
 // writes to the client. So replies of any size pass through, a client may send
 // for as long as it likes before it reads, and who is slow holds up the other
 // through the sockets alone. A goroutine that waits holds no buffer.
+//
+// Small commands (small.go) need none of that: with Options.SharedConnections their
+// clients share connections to the engine. One goroutine (shared.go) then has the
+// sockets of all of them and of the engine, waits for all at once, and sends what it
+// has read of many clients with one system call; so the engine reads and writes once
+// for many. A session waits meanwhile. It gets its client back, with what is not small,
+// as soon as nothing is owed to it, and a connection of its own if it has none; after
+// some small commands in a row there it goes to the shared connection again. Whatever
+// is not plain, such as an engine that is lost or a shutdown, is done by the session.
 //
 // Counting commands and replies says which command a reply belongs to. It is
 // never needed to pass bytes on: at the first thing that it does not understand
@@ -38,6 +51,12 @@
 //     engine cannot be reached, or was lost with commands under way.
 //   - A session writes to one engine at a time. It turns to the other one when
 //     all has been answered, so that replies keep the order of the commands.
+//   - A client is in one place at a time, and changes it when nothing is owed to it:
+//     replies keep their order. What is about a connection (AUTH, OUTPUT, names) stays
+//     on the client's own, and so does a client that has said it.
+//   - Over a shared connection goes only what an engine answers with one reply, soon,
+//     and what it cannot take for malformed; nobody waits for another's client to read.
+//     What a client does not take is kept, up to Options.MaxUnsent.
 //   - A write is sent once. Nothing that may have been carried out is sent again.
 //   - An incomplete command of up to 512 bytes is held back until it is whole or
 //     longer, and an HTTP request until its head, of at most Options.MaxHead, and so

@@ -119,7 +119,7 @@ func (p *peer) want(s string) {
 	p.t.Helper()
 	got := make([]byte, len(s))
 	if n, err := io.ReadFull(p.r, got); err != nil || string(got) != s {
-		p.t.Fatalf("got %q, %v; want %q", got[:n], err, s)
+		p.t.Fatalf("got %d bytes, %.300q, %v; want %d, %.300q", n, got[:n], err, len(s), s)
 	}
 }
 

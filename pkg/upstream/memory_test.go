@@ -68,3 +68,30 @@ func TestIdleMemory(t *testing.T) {
 		t.Errorf("an idle connection costs %d bytes, want less than %d and more than nothing", cost, limit)
 	}
 }
+
+// A client on a shared connection that is idle costs less than 6 KB: a goroutine
+// and no connection of its own.
+func TestIdleGuestMemory(t *testing.T) {
+	const n, limit = 400, 6_000
+	engine := newMimic(t)
+	f := startSharing(t, Options{Engine: engine.addr}, proxy.Options{})
+	for range 20 { // what the first ones cost for all
+		f.guest().ask("GET", "k", "id:100")
+	}
+	measure := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before := measure()
+	for range n {
+		f.guest().ask("GET", "k", "id:100")
+	}
+	cost := int64(measure()-before) / n
+	t.Logf("an idle client, with the test's end, costs %d bytes", cost)
+	if cost > limit+4096 || cost < 500 { // the test has a buffer of 4 KB for each
+		t.Errorf("an idle client costs %d bytes, want less than %d and more than nothing", cost, limit+4096)
+	}
+}

@@ -51,6 +51,13 @@ type Options struct {
 	// So much is held of a request until its head is whole. Default 64 KiB.
 	MaxHead int
 
+	// SharedConnections is how many connections to the engine clients share for small
+	// commands. Default 0: none.
+	SharedConnections int
+	// MaxUnsent is how many bytes of replies that came over a shared connection are kept
+	// for a client that does not take them; with more it is disconnected. Default 64 MiB.
+	MaxUnsent int64
+
 	// Route tells the role. It is called for each piece that a client sends, and
 	// must be quick. Default: not following.
 	Route func() Route
@@ -91,6 +98,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.MaxHead == 0 {
 		o.MaxHead = resp.DefaultMaxHeader
+	}
+	if o.MaxUnsent == 0 {
+		o.MaxUnsent = 64 << 20
 	}
 	if o.ReadFrom == "" {
 		o.ReadFrom = ReadFit
@@ -134,11 +144,15 @@ func (o Options) Validate() error {
 		d    int64
 	}{
 		{"DialTimeout", int64(o.DialTimeout)}, {"ConnectWait", int64(o.ConnectWait)}, {"LeaderWait", int64(o.LeaderWait)}, {"MaxPending", int64(o.MaxPending)}, {"MaxHead", int64(o.MaxHead)},
+		{"MaxUnsent", o.MaxUnsent},
 		{"ReadYourWritesTimeout", int64(o.ReadYourWritesTimeout)},
 	} {
 		if v.d < 1 {
 			errs = append(errs, fmt.Errorf("option %s: %d is not positive", v.name, v.d))
 		}
+	}
+	if o.SharedConnections < 0 {
+		errs = append(errs, fmt.Errorf("option SharedConnections: %d is negative", o.SharedConnections))
 	}
 	if o.Offset != nil && o.WaitFor == nil {
 		errs = append(errs, errors.New("option Offset: the engine's aof_size is no such offset; give WaitFor too"))

@@ -2,9 +2,11 @@ package upstream
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -217,5 +219,64 @@ func TestRealTransports(t *testing.T) {
 	}
 	if s := f.b.Stats(); s.Forwarded != 103 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Whatever small commands a client sends, a real Tile38 answers over the shared
+// connection as it would over another one, and does not end it.
+func TestRealShared(t *testing.T) {
+	engine, _ := startTile38(t, "")
+	alone, _ := startTile38(t, "")
+	f := startSharing(t, Options{Engine: engine}, proxy.Options{})
+	c, direct := f.guest(), dial(t, alone)
+	rnd := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not a secret
+	words := []string{
+		"", "k", "id", "POINT", "1", "2", "OBJECT", "{}", `{"type":"Point","coordinates":[1,2]}`, "FIELD", "speed", "STRING", "EX", "100", "NX", "XX",
+		"WITHFIELDS", "\x00", "\r\n", "$3\r\n", "*1\r\n$4\r\nPING\r\n", "\xff\xfe", "GET", " ", "\"", "BOUNDS", "HASH", "7", "-1", "nan", strings.Repeat("x", 1000),
+	}
+	forms := [][]string{
+		{"SET", "k", "id", "POINT", "33", "-115"}, {"SET", "k", "id", "STRING", "text"}, {"SET", "k", "id", "FIELD", "speed", "5", "POINT", "1", "2"},
+		{"GET", "k", "id"}, {"FSET", "k", "id", "speed", "9"}, {"FGET", "k", "id", "speed"}, {"EXISTS", "k", "id"}, {"TYPE", "k"},
+	}
+	for n := range 3000 {
+		var args []string
+		if n%2 == 0 {
+			args = slices.Clone(forms[rnd.IntN(len(forms))])
+			if rnd.IntN(2) == 0 {
+				args[1+rnd.IntN(len(args)-1)] = words[rnd.IntN(len(words))]
+			}
+		} else {
+			args = []string{smallCommands[rnd.IntN(len(smallCommands))]}
+			for range rnd.IntN(6) {
+				args = append(args, words[rnd.IntN(len(words))])
+			}
+		}
+		got, want := c.reply(args), direct.reply(args)
+		// How much of a TTL is left depends on when it is asked for.
+		if got != want && !strings.EqualFold(args[0], "ttl") {
+			t.Fatalf("%q: %q; directly %q", args, got, want)
+		}
+	}
+	if s := f.b.Stats(); s.Guests != 1 || s.Lost != 0 || s.Dials != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// reply is what is answered to a command.
+func (p *peer) reply(args []string) string {
+	p.t.Helper()
+	p.send(array(args...))
+	var all []byte
+	for rep := (replies{}); ; {
+		b, err := p.r.ReadByte()
+		if err != nil {
+			p.t.Fatalf("%q: got %q, %v", args, all, err)
+		}
+		all = append(all, b)
+		if _, whole, ok := rep.next([]byte{b}); !ok {
+			p.t.Fatalf("%q: got %q", args, all)
+		} else if whole {
+			return string(all)
+		}
 	}
 }

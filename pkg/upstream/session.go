@@ -33,6 +33,11 @@ type session struct {
 	drop   error // why the command that is inside goes nowhere: its engine cannot be reached
 	route  Route // as of the last piece
 	own    ownWrites
+	streak int  // small commands since the last other one
+	spoke  bool // it has sent commands over a shared connection
+	wants  int  // how many make a shared connection worth a try
+
+	guest atomic.Pointer[guest] // the client is on a shared connection
 
 	opaque  atomic.Bool
 	here    atomic.Bool // nothing goes to the leader: see tile38.LocalName
@@ -54,7 +59,7 @@ type session struct {
 }
 
 func newSession(b *Backend) *session {
-	s := &session{b: b, began: time.Now()}
+	s := &session{b: b, began: time.Now(), streak: settled, wants: settled}
 	s.cond.L = &s.mu
 	s.req.table = b.table
 	return s
@@ -68,6 +73,9 @@ func (s *session) Serve(ctx context.Context, r *proxy.Raw) (proxy.CloseReason, e
 	defer s.wg.Wait()
 	defer s.hangUp()
 	defer stop()
+	if s.mayShare() { // before anything is dialled for it
+		s.share(nil)
+	}
 	for !s.isOver() {
 		before := len(s.held)
 		b, err := s.in.read(s.held)
@@ -76,6 +84,9 @@ func (s *session) Serve(ctx context.Context, r *proxy.Raw) (proxy.CloseReason, e
 			continue
 		}
 		s.held = s.held[:0]
+		if before == 0 && s.mayShare() && s.share(b) {
+			continue
+		}
 		s.take(b, before)
 		s.in.release()
 	}
@@ -84,6 +95,9 @@ func (s *session) Serve(ctx context.Context, r *proxy.Raw) (proxy.CloseReason, e
 
 // Idle says whether the client is owed nothing.
 func (s *session) Idle() bool {
+	if g := s.guest.Load(); g != nil && g.owed.Load() > 0 {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.links {
@@ -262,6 +276,9 @@ func (s *session) note(raw []byte, at time.Duration) {
 		s.r.Transport(s.req.kind)
 	}
 	cmd := s.req.cmd
+	if s.streak++; !cmd.small || s.req.kind != resp.RESP {
+		s.streak = 0
+	}
 	e := entry{cmd: cmd, at: at, n: 1, live: s.req.live, native: s.req.kind == resp.Native}
 	if cmd.keeps {
 		if e.keep = keep(cmd, raw); e.keep != nil && e.keep.slot == slotName {

@@ -63,6 +63,12 @@ func (l *link) introduce() error {
 			count++
 		}
 	}
+	if l.s.spoke && l.s.opaque.Load() && l.s.state[slotOutput] == nil {
+		// What follows may be malformed: an engine says so to those alone from whom it
+		// has had a command.
+		said = append(said, sayRESP...)
+		count++
+	}
 	l.rev = l.s.rev
 	l.s.mu.Unlock()
 	if count == 0 {

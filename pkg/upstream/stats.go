@@ -2,7 +2,7 @@ package upstream
 
 import "sync/atomic"
 
-// Stats are counters since the Backend was made, except Links.
+// Stats are counters since the Backend was made, except Links and Guests.
 type Stats struct {
 	Links          int64 `json:"connections"`      // connections to engines now
 	Dials          int64 `json:"dialled"`          // connections to engines that were made
@@ -16,11 +16,13 @@ type Stats struct {
 	LeaderReads    int64 `json:"leader_reads"`     // reads sent to the leader
 	OwnWriteWaits  int64 `json:"own_write_waits"`  // reads that waited for a write of their connection
 	OwnWriteMisses int64 `json:"own_write_misses"` // those that waited in vain, and went to the leader
+	Guests         int64 `json:"shared_clients"`   // clients on shared connections now
+	Slow           int64 `json:"slow_clients"`     // clients on shared connections that were disconnected because they did not take their replies
 }
 
 type counters struct {
 	links, dials, dialFailures, refused, lost, lostCommands, kept, opaque atomic.Int64
-	forwarded, leaderReads, ownWriteWaits, ownWriteMisses                 atomic.Int64
+	forwarded, leaderReads, ownWriteWaits, ownWriteMisses, guests, slow   atomic.Int64
 }
 
 // Stats returns the counters now.
@@ -30,6 +32,7 @@ func (b *Backend) Stats() Stats {
 		Links: n.links.Load(), Dials: n.dials.Load(), DialFailures: n.dialFailures.Load(), Refused: n.refused.Load(),
 		Lost: n.lost.Load(), LostCommands: n.lostCommands.Load(), Kept: n.kept.Load(), Opaque: n.opaque.Load(),
 		Forwarded: n.forwarded.Load(), LeaderReads: n.leaderReads.Load(),
+		Guests: n.guests.Load(), Slow: n.slow.Load(),
 		OwnWriteWaits: n.ownWriteWaits.Load(), OwnWriteMisses: n.ownWriteMisses.Load(),
 	}
 }

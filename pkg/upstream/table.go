@@ -48,6 +48,7 @@ type known struct {
 	turns bool // its reply is followed by what nobody has asked for
 	wraps bool // TIMEOUT: two words on, the command begins
 	ends  bool // QUIT
+	small bool // may be for a shared connection
 	full  bool // AOF: a follower may take nothing for long
 }
 
@@ -96,6 +97,9 @@ func newTable() *table {
 		"unsubscribe", "punsubscribe",
 	} {
 		t.add(known{name: name})
+	}
+	for _, name := range smallCommands {
+		t.names[name].small = true
 	}
 	return t
 }
