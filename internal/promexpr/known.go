@@ -9,7 +9,6 @@ func Elsewhere() map[string]string {
 		"evenkeel_memory_cgroup_limit_bytes": "only where a limit applies to the container",
 
 		// Of pods that elect their leader.
-		"evenkeel_leader":                     "only with an election",
 		"evenkeel_election_transitions_total": "only with an election",
 		"evenkeel_lease_renew_seconds":        "only with an election",
 		"evenkeel_lease_failsafe":             "only with an election",

@@ -54,7 +54,7 @@ func (h *sharing) close() error {
 // it has not chosen JSON by its first command either.
 func (s *session) mayShare() bool {
 	if len(s.b.sharing.all) == 0 || s.streak < s.wants || s.side != sideEngine || s.req.inside || s.drop != nil ||
-		s.own.some || s.firstJSON || s.route.Following || s.opaque.Load() || s.here.Load() || s.r.Draining() || s.b.opts.Route().Following {
+		s.own.some || s.firstJSON || s.web != nil || s.route.Following || s.opaque.Load() || s.here.Load() || s.r.Draining() || s.b.opts.Route().Following {
 		return false
 	}
 	s.mu.Lock()
