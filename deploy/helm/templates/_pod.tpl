@@ -136,6 +136,11 @@ env:
   {{- with include "evenkeel.goMemoryLimit" (dict "limits" .Values.resources.limits "percent" .Values.goMemoryLimitPercent) }}
   {{- . | nindent 2 }}
   {{- end }}
+  {{- if and (eq .Values.engine "tile38") .Values.tile38.resources.limits.memory }}
+  # Its memory is measured against its own limit, not against the sidecar's.
+  - name: EVENKEEL_ENGINE_MEMORY_LIMIT
+    value: {{ include "evenkeel.bytes" .Values.tile38.resources.limits.memory | quote }}
+  {{- end }}
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
