@@ -37,7 +37,7 @@ type user struct {
 
 func dial(t *testing.T, m Machine) user {
 	t.Helper()
-	c, err := tile38.Dial(context.Background(), tile38.Options{Addr: m.Address()})
+	c, err := tile38.Dial(context.Background(), tile38.Options{Addr: m.Address(), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func (u user) until(what string, ok func(tile38.Server, map[string]string) bool)
 	u.t.Helper()
 	var s tile38.Server
 	var m map[string]string
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		v, err := u.Do("SERVER")
 		if err != nil {
 			continue

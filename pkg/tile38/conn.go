@@ -50,6 +50,7 @@ type Conn struct {
 	r       *bufio.Reader
 	timeout time.Duration
 	unhook  func() bool
+	broken  error // why no answer can be told from that to an earlier question any more
 }
 
 // Dial connects and, if there is a password, says it. The end of ctx closes the
@@ -120,8 +121,20 @@ func AppendCommand(b []byte, args ...string) []byte {
 }
 
 // Do sends a command and returns its answer. An answer that is an error comes as
-// an AnswerError.
+// an AnswerError. After any other error the connection is of no use: an answer that comes too
+// late would be taken for that to the next command.
 func (c *Conn) Do(args ...string) (redcon.RESP, error) {
+	if c.broken != nil {
+		return redcon.RESP{}, fmt.Errorf("the connection is of no use any more: %w", c.broken)
+	}
+	v, err := c.do(args)
+	if _, answered := errors.AsType[AnswerError](err); err != nil && !answered {
+		c.broken = err
+	}
+	return v, err
+}
+
+func (c *Conn) do(args []string) (redcon.RESP, error) {
 	none := redcon.RESP{}
 	b := AppendCommand(nil, args...)
 	if err := c.conn.SetDeadline(time.Now().Add(c.timeout)); err != nil {

@@ -118,3 +118,26 @@ func TestPool(t *testing.T) {
 		t.Error("a closed pool sends")
 	}
 }
+
+// TestTooLate: an answer that comes after its question was given up is nobody's.
+func TestTooLate(t *testing.T) {
+	e := newEcho(t)
+	e.mute = true
+	c, err := tile38.Dial(t.Context(), tile38.Options{Addr: e.ln.Addr().String(), Timeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Do("PING"); err == nil {
+		t.Fatal("an answer that was not given")
+	}
+	e.mu.Lock()
+	e.mute = false
+	for _, conn := range e.conns {
+		_, _ = io.WriteString(conn, "+late\r\n")
+	}
+	e.mu.Unlock()
+	if v, err := c.Do("PING"); err == nil {
+		t.Errorf("answered with what was late: %q", v.String())
+	}
+}
