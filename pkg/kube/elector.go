@@ -151,7 +151,9 @@ func (e *Elector) watchLease(ctx context.Context) {
 			l = nil
 		}
 		e.lock.watched(l)
-		poke(e.nudge) // so that leaderelection notes when it was renewed
+		if holder(l) != e.id { // its own renewal would have it renew again at once
+			poke(e.nudge) // so that leaderelection notes when it was renewed
+		}
 	})
 }
 

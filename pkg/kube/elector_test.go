@@ -233,3 +233,23 @@ func TestResign(t *testing.T) {
 		t.Errorf("the Lease was waited for: %s", took)
 	}
 }
+
+// TestRenewals: a leader renews when it is time to, not because it hears of its last renewal.
+func TestRenewals(t *testing.T) {
+	c, a, _, _ := three(t, nil)
+	renewals := func() (n int) {
+		for _, r := range c.api.Requests("a") {
+			if r.Resource == "leases" && r.Verb == "update" {
+				n++
+			}
+		}
+		return n
+	}
+	c.until("the Lease names the epoch", func() bool { return a.fence.Check() == nil })
+	const some = 6
+	begun, had := time.Now(), renewals()
+	c.until("some renewals", func() bool { return renewals() >= had+some })
+	if took, period := time.Since(begun), a.elector.o.RetryPeriod; took < some*period/2 {
+		t.Errorf("%d renewals in %s, where one in %s is meant", some, took.Round(time.Millisecond), period)
+	}
+}
