@@ -79,7 +79,7 @@ type Leader struct {
 	turns *turns
 
 	mu      sync.Mutex    // guards what follows; taken before that of a stream's control
-	acks    chan struct{} // closed when a follower has acknowledged something
+	acks    chan struct{} // closed when a follower has acknowledged something, or begins to be sent the log
 	streams map[*stream]context.CancelCauseFunc
 	closed  bool
 	stats   Stats

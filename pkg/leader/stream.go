@@ -152,6 +152,7 @@ func (s *stream) send(ctx context.Context, p *plan) error {
 	}
 	s.full.Store(false)
 	s.streaming.Store(true)
+	s.onAck() // it counts from now on
 	s.ctl.wake()
 	return s.sendLog(ctx, p.tail)
 }

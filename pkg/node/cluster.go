@@ -39,10 +39,21 @@ func (r *replicas) watch(set *settings.Settings) {
 	})
 }
 
-// tooFew says whether fewer followers are connected than have to sync a write.
-func (n *Node) tooFew() bool {
+// tooFew says whether fewer followers are connected than have to sync a write. Those of
+// a leader that was elected just now are on their way, and waited for as long as for a
+// write.
+func (n *Node) tooFew(ctx context.Context) bool {
 	want := int(n.replicas.n.Load())
-	return want > 0 && n.opt.Store.Refusal() == nil && n.opt.Leader.Streaming() < want
+	if want == 0 || n.opt.Store.Refusal() != nil || n.opt.Leader.Streaming() >= want {
+		return false
+	}
+	left := time.Until(n.role.elected().Add(time.Duration(n.replicas.timeout.Load())))
+	if left <= 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	return n.opt.Leader.WaitSynced(ctx, 0, want) < want
 }
 
 // replicated waits until enough followers have what is in the log up to offset

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tidwall/redcon"
 
@@ -62,7 +63,12 @@ func (r *role) set(at place) {
 		term |= termGiven
 	}
 	r.place = at
-	r.led = r.led || at.kind == leading
+	if at.kind == leading {
+		r.led = true
+		if at.given {
+			r.ledSince = time.Now()
+		}
+	}
 	r.term.Store(term)
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -101,6 +107,13 @@ func (r *role) hasLed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.led
+}
+
+// elected is when the node was made the leader by who decides about roles; the zero time: never.
+func (r *role) elected() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ledSince
 }
 
 // leads says whether the node is the leader.

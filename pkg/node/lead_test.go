@@ -360,3 +360,29 @@ func TestDemotedBeforeReplicas(t *testing.T) {
 	b.set(false)
 	level(t, lead, fol)
 }
+
+// TestFollowersOnTheirWay: who has just become the leader does not refuse a write for want of
+// followers, which come to it at the same moment; later it does.
+func TestFollowersOnTheirWay(t *testing.T) {
+	lead := serve(t, t.TempDir(), config{change: given(Forward{Timeout: patience})})
+	fol := serve(t, t.TempDir(), config{change: given(Forward{})})
+	c := lead.dial()
+	c.talk([][2]string{{"CONFIG SET min-replicas-to-write 1", "+OK"}, {"CONFIG SET min-replicas-timeout " + patience.String(), "+OK"}})
+	lead.leads()
+	answer := make(chan string, 1)
+	go func() { answer <- c.do("SET k a STRING x") }()
+	select {
+	case got := <-answer:
+		t.Errorf("without a follower: %s", got)
+	case <-time.After(50 * time.Millisecond):
+	}
+	fol.follows(lead)
+	if got := <-answer; got != "+OK" {
+		t.Errorf("with a follower: %s", got)
+	}
+	fol.stop()
+	lead.dial().do("CONFIG SET min-replicas-timeout 1ms")
+	until(t, "the follower to be missed", func() bool {
+		return lead.dial().do("SET k a STRING x") == "-NOREPLICAS Not enough good replicas to write."
+	})
+}

@@ -51,6 +51,7 @@ type role struct {
 	done     chan struct{} // closed when fol's goroutine has ended
 	caughtUp bool          // it has caught up with this leader at least once
 	led      bool          // it has been the leader at any time
+	ledSince time.Time     // when it became the leader in the place of another one, or of none
 }
 
 // init takes up the role in name, before the first client comes; run does the

@@ -323,7 +323,7 @@ func (s *session) admit(e *entry, args []string) error {
 		return errMemory
 	case s.forwarded && (e.class != upstream.ClassLocal || e.name == "timeout") && !s.node.role.leads():
 		return errNotLeader // whoever has sent it here would take the answer for the leader's
-	case e.write && s.node.tooFew() && s.node.fenced() == nil: // else it is the next leader who counts
+	case e.write && s.node.tooFew(s.batch.ctx) && s.node.fenced() == nil: // else it is the next leader who counts
 		return errNoReplicas
 	case e.free || e.write:
 		return nil
