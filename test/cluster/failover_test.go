@@ -29,6 +29,12 @@ func TestPromoted(t *testing.T) {
 	tr.check(t)
 }
 
+// back waits until a pod is there and ready.
+func (r *release) back(t *testing.T, name string) {
+	t.Helper()
+	until(t, name+" is back", func() bool { p := r.pod(t, name); return p != nil && ready(p) })
+}
+
 // TestLeaderDeleted: the leader's pod is deleted, and hands over before it ends.
 func TestLeaderDeleted(t *testing.T) {
 	r := use(t)
@@ -38,7 +44,7 @@ func TestLeaderDeleted(t *testing.T) {
 	r.kubectl(t, "delete", "pod", old, "--wait=false")
 	r.newLeader(t, old)
 	tr.settled(t, "leader's pod deleted")
-	until(t, old+" is back", func() bool { return r.same(t.Context()) || ready(r.pod(t, old)) })
+	r.back(t, old)
 	tr.goesOn(t, 300)
 	tr.check(t)
 }
@@ -64,7 +70,7 @@ func TestLeaderKilled(t *testing.T) {
 	r.signal(t, old, syscall.SIGKILL)
 	r.newLeader(t, old)
 	tr.settled(t, "leader killed")
-	until(t, old+" is back", func() bool { return ready(r.pod(t, old)) })
+	r.back(t, old)
 	tr.goesOn(t, 300)
 	tr.check(t)
 }
@@ -83,7 +89,7 @@ func TestLeaderStopped(t *testing.T) {
 	time.Sleep(3 * time.Second) // clients that hang at the old leader are to find it so
 	wake(pid)
 	tr.goesOn(t, 300)
-	until(t, old+" is ready", func() bool { return ready(r.pod(t, old)) })
+	r.back(t, old)
 	tr.goesOn(t, 300)
 	tr.check(t)
 }
@@ -101,7 +107,7 @@ func TestNodeCut(t *testing.T) {
 	heal := cut(t, node)
 	r.newLeader(t, pod)
 	tr.settled(t, "leader's node cut off")
-	until(t, "the pod is given up", func() bool { return r.pod(t, pod).DeletionTimestamp != nil })
+	until(t, "the pod is given up", func() bool { p := r.pod(t, pod); return p != nil && p.DeletionTimestamp != nil })
 	tr.goesOn(t, 300)
 	heal()
 	until(t, "the node is back", func() bool { return r.nodesReady(t) })

@@ -46,7 +46,11 @@ func processes(t *testing.T, name string) (pids []int) {
 // process is that of a pod's sidecar.
 func (r *release) process(t *testing.T, pod string) int {
 	t.Helper()
-	uid := string(r.pod(t, pod).UID)
+	p := r.pod(t, pod)
+	if p == nil {
+		t.Fatalf("there is no pod %s", pod)
+	}
+	uid := string(p.UID)
 	for _, pid := range processes(t, "sidecar") {
 		groups, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
 		if err == nil && strings.Contains(string(groups), "pod"+uid) {

@@ -14,6 +14,7 @@ func TestInstall(t *testing.T) {
 	r := use(t)
 	must(t, "helm", "test", releaseName, "--namespace", r.namespace, "--timeout", "90s")
 	tr := r.traffic(t)
+	tr.goesOn(t, 600)
 	tr.check(t)
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -177,10 +178,14 @@ func (r *release) pods(ctx context.Context) ([]core.Pod, error) {
 	return all.Items, nil
 }
 
+// pod returns one, nil if there is none.
 func (r *release) pod(t *testing.T, name string) *core.Pod {
 	t.Helper()
 	pod, err := r.api.CoreV1().Pods(r.namespace).Get(t.Context(), name, meta.GetOptions{})
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
 		t.Fatal(err)
 	}
 	return pod
