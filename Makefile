@@ -17,7 +17,7 @@ GOLANGCI_VERSION := v2.12.2
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz chart chart-check image dashboards rules-check ci clean
+.PHONY: help build test race vet fmt lint tools conformance bench bench-proxy simulation fuzz chart chart-check image dashboards rules-check e2e ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
@@ -84,6 +84,9 @@ dashboards: ## write deploy/helm/dashboards anew, from internal/tools/dashboards
 
 rules-check: ## promtool over the rules and their tests, dashboard-linter over the dashboards
 	@CLUSTER="$(CLUSTER)" .ci/rules-check
+
+e2e: ## the chart on a real cluster, the kit's or KUBECONFIG's: RUN=regexp, KEEP=yes; see .ci/e2e
+	@CLUSTER="$(CLUSTER)" .ci/e2e
 
 ci: ## what CI runs
 	.ci/run

@@ -373,7 +373,7 @@ func TestFollowersOnTheirWay(t *testing.T) {
 	go func() { answer <- c.do("SET k a STRING x") }()
 	select {
 	case got := <-answer:
-		t.Errorf("without a follower: %s", got)
+		t.Fatalf("without a follower: %s", got)
 	case <-time.After(50 * time.Millisecond):
 	}
 	fol.follows(lead)

@@ -158,6 +158,9 @@ func TestAPIServerStopped(t *testing.T) {
 			break
 		}
 	}
+	if r.metric(t, leader, "evenkeel_lease_failsafe") != 1 {
+		t.Errorf("pod %s does not lead by what the others confirm: was the API server away at all?", leader)
+	}
 	measured.note(t, "API server away for a minute: no write acknowledged for %s at most", tr.h.Gap().Round(10*time.Millisecond))
 	_, not, unknown := tr.h.Counts()
 	t.Logf("until then %d operations refused, of %d nothing is known", not, unknown)

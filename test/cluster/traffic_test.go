@@ -28,7 +28,7 @@ const pace = 10 * time.Millisecond
 // traffic is clients, each at one pod or at the Service of the leader, and what they were told.
 type traffic struct {
 	r    *release
-	name string // of the test: its collections end in it
+	name string // its collections end in it
 	h    *history.History
 	stop func()
 
@@ -44,7 +44,7 @@ func (r *release) traffic(t *testing.T) *traffic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{r: r, name: strings.ToLower(t.Name()), h: history.New(), said: map[string]int{}}
+	tr := &traffic{r: r, name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), time.Now().UnixMilli()), h: history.New(), said: map[string]int{}}
 	addrs := []string{r.service("leader"), r.service("leader")}
 	for i := range pods {
 		addrs = append(addrs, net.JoinHostPort(r.host(pods[i].Name), strconv.Itoa(clients)))
