@@ -81,6 +81,7 @@ func floors() map[string]float64 {
 		"internal/promexpr":         4, // what asks for the metrics: dashboards and rules, for tests
 		"internal/lint":             5,
 		"test/e2e":                  6, // the built binary, from outside
+		"test/cluster":              6, // the chart on a real Kubernetes cluster
 		"test/resync":               6,
 
 		"test/rig":         5.9, // pods in one process, a network and random commands for them

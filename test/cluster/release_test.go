@@ -1,15 +1,20 @@
 package cluster
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -207,7 +212,45 @@ func position(pod *core.Pod) (p kube.Published) {
 	return p
 }
 
-// same says whether all pods of the set are there, ready, and have published the same.
+// look reads one of a pod's metrics, or a series of it; all that begin so are added up.
+func (r *release) look(pod, name string) (sum float64, err error) {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + net.JoinHostPort(r.host(pod), strconv.Itoa(probes)) + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	found := false
+	for lines.Scan() {
+		series, value, ok := strings.Cut(lines.Text(), " ")
+		if !ok || series != name && !strings.HasPrefix(series, name+"{") && !strings.HasPrefix(series, name+"}") {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum, found = sum+n, true
+	}
+	if !found {
+		return 0, fmt.Errorf("pod %s has no metric %s", pod, name)
+	}
+	return sum, lines.Err()
+}
+
+// metric is look where it must succeed.
+func (r *release) metric(t *testing.T, pod, name string) float64 {
+	t.Helper()
+	v, err := r.look(pod, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// same says whether all pods of the set are there, ready, and have published the same, which is
+// where the leader is now.
 func (r *release) same(ctx context.Context) bool {
 	s, err := r.api.AppsV1().StatefulSets(r.namespace).Get(ctx, set, meta.GetOptions{})
 	if err != nil {
@@ -217,14 +260,19 @@ func (r *release) same(ctx context.Context) bool {
 	if err != nil || len(pods) != int(*s.Spec.Replicas) {
 		return false
 	}
+	leader := r.labels.leader()
+	now, err := r.look(leader, "evenkeel_log_offset_bytes")
+	if leader == "" || err != nil {
+		return false
+	}
 	first := position(&pods[0])
 	for i := range pods {
 		p := position(&pods[i])
-		if !ready(&pods[i]) || p.Epoch == "" || p.Epoch != first.Epoch || p.Offset != first.Offset || p.Digest != first.Digest {
+		if !ready(&pods[i]) || p.Epoch == "" || p.Epoch != first.Epoch || p.Offset != int64(now) || p.Digest != first.Digest {
 			return false
 		}
 	}
-	return r.labels.leader() != ""
+	return r.labels.leader() == leader
 }
 
 // level waits until all pods are ready and have the same, byte by byte of their logs and
