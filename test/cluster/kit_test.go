@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,7 +53,7 @@ func (r *release) process(t *testing.T, pod string) int {
 	}
 	uid := string(p.UID)
 	for _, pid := range processes(t, "sidecar") {
-		groups, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+		groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 		if err == nil && strings.Contains(string(groups), "pod"+uid) {
 			return pid
 		}
@@ -117,12 +118,12 @@ func (r *release) volume(t *testing.T, pod string) (node, folder string) {
 	return filepath.Base(filepath.Dir(filepath.Dir(folder))), folder
 }
 
-// onNode runs a command among the mounts of a node.
+// onNode runs a command among the mounts and processes of a node.
 func onNode(t *testing.T, node string, args ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(os.Getenv("KUBECONFIG")), node, "pid"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return must(t, "nsenter", append([]string{"-t", strings.TrimSpace(string(text)), "-m", "--"}, args...)...)
+	return must(t, "nsenter", append([]string{"-t", strings.TrimSpace(string(text)), "-m", "-p", "--"}, args...)...)
 }

@@ -74,7 +74,7 @@ func (tr *traffic) client(ctx context.Context, id int, addr string) {
 	for n := 0; ctx.Err() == nil; n++ {
 		key := fmt.Sprintf("k%d", rand.IntN(registers))
 		value := fmt.Sprintf("%d-%d", id, n)
-		outcome := history.Done
+		var outcome history.Outcome
 		switch rand.IntN(3) {
 		case 0:
 			outcome = tr.h.Write(id, key, value, func() history.Outcome {
