@@ -22,7 +22,12 @@ func (r *release) fill(t *testing.T, bytes int) {
 	until(t, "the leader's Service answers", func() bool { return rdb.Ping(t.Context()).Err() == nil })
 	value := strings.Repeat("x", each)
 	for i := range bytes / each {
-		if err := rdb.Do(context.Background(), "SET", "filling", strconv.Itoa(i%50), "STRING", value).Err(); err != nil {
+		err := rdb.Do(context.Background(), "SET", "filling", strconv.Itoa(i%50), "STRING", value).Err()
+		switch {
+		case err == nil:
+		case strings.HasPrefix(err.Error(), "NOREPLICAS"): // a busy disk
+			t.Logf("filling: %v", err)
+		default:
 			t.Fatal(err)
 		}
 	}
@@ -199,7 +204,6 @@ func TestUnprotected(t *testing.T) {
 		old := r.leader(t)
 		tr.h.Mark()
 		r.signal(t, old, syscall.SIGKILL)
-		r.newLeader(t, old)
 		tr.settled(t, "leader killed, minReplicasToWrite 0")
 		tr.stop()
 		r.back(t, old)

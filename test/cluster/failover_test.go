@@ -60,7 +60,8 @@ func TestLeaderGone(t *testing.T) {
 	tr.check(t)
 }
 
-// TestLeaderKilled: the leader's process dies without a word.
+// TestLeaderKilled: the leader's process dies without a word. Who is elected then is who has most: it
+// may be the same pod, which is back before its Lease has expired.
 func TestLeaderKilled(t *testing.T) {
 	needKit(t)
 	r := use(t)
@@ -68,7 +69,6 @@ func TestLeaderKilled(t *testing.T) {
 	old := r.leader(t)
 	tr.h.Mark()
 	r.signal(t, old, syscall.SIGKILL)
-	r.newLeader(t, old)
 	tr.settled(t, "leader killed")
 	r.back(t, old)
 	tr.goesOn(t, 300)

@@ -45,20 +45,23 @@ func (r *release) traffic(t *testing.T) *traffic {
 		t.Fatal(err)
 	}
 	tr := &traffic{r: r, name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), time.Now().UnixMilli()), h: history.New(), said: map[string]int{}}
-	addrs := []string{r.service("leader"), r.service("leader")}
+	at := []client{{"the Service", r.service("leader")}, {"the Service", r.service("leader")}}
 	for i := range pods {
-		addrs = append(addrs, net.JoinHostPort(r.host(pods[i].Name), strconv.Itoa(clients)))
+		at = append(at, client{"a pod", net.JoinHostPort(r.host(pods[i].Name), strconv.Itoa(clients))})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	for i, addr := range addrs {
-		wg.Go(func() { tr.client(ctx, i+1, addr) })
+	for i, c := range at {
+		wg.Go(func() { tr.client(ctx, i+1, c) })
 	}
 	tr.stop = func() { cancel(); wg.Wait() }
 	t.Cleanup(tr.stop)
 	tr.goesOn(t, 200)
 	return tr
 }
+
+// client is where one is connected to.
+type client struct{ what, addr string }
 
 // connectTo returns a client with one connection, which tries nothing twice.
 func connectTo(addr string) *redis.Client {
@@ -68,8 +71,8 @@ func connectTo(addr string) *redis.Client {
 	})
 }
 
-func (tr *traffic) client(ctx context.Context, id int, addr string) {
-	rdb := connectTo(addr)
+func (tr *traffic) client(ctx context.Context, id int, c client) {
+	rdb := connectTo(c.addr)
 	defer func() { _ = rdb.Close() }()
 	for n := 0; ctx.Err() == nil; n++ {
 		key := fmt.Sprintf("k%d", rand.IntN(registers))
@@ -78,11 +81,11 @@ func (tr *traffic) client(ctx context.Context, id int, addr string) {
 		switch rand.IntN(3) {
 		case 0:
 			outcome = tr.h.Write(id, key, value, func() history.Outcome {
-				return tr.known(rdb.Do(context.Background(), "SET", "reg-"+tr.name, key, "STRING", value).Err())
+				return tr.known(c, rdb.Do(context.Background(), "SET", "reg-"+tr.name, key, "STRING", value).Err())
 			})
 		case 1: // a register that is written once, and read at the end
 			outcome = tr.h.Write(id, value, value, func() history.Outcome {
-				return tr.known(rdb.Do(context.Background(), "SET", "all-"+tr.name, value, "STRING", value).Err())
+				return tr.known(c, rdb.Do(context.Background(), "SET", "all-"+tr.name, value, "STRING", value).Err())
 			})
 			if outcome == history.Done {
 				tr.mu.Lock()
@@ -90,7 +93,7 @@ func (tr *traffic) client(ctx context.Context, id int, addr string) {
 				tr.mu.Unlock()
 			}
 		default:
-			_, outcome = tr.h.Read(id, key, func() (string, history.Outcome) { return tr.read(rdb, key) })
+			_, outcome = tr.h.Read(id, key, func() (string, history.Outcome) { return tr.read(c, rdb, key) })
 		}
 		wait := pace
 		if outcome != history.Done {
@@ -103,21 +106,21 @@ func (tr *traffic) client(ctx context.Context, id int, addr string) {
 	}
 }
 
-func (tr *traffic) read(rdb *redis.Client, key string) (string, history.Outcome) {
+func (tr *traffic) read(c client, rdb *redis.Client, key string) (string, history.Outcome) {
 	v, err := rdb.Do(context.Background(), "GET", "reg-"+tr.name, key).Text()
 	if errors.Is(err, redis.Nil) {
 		return "", history.Done
 	}
-	return v, tr.known(err)
+	return v, tr.known(c, err)
 }
 
 // known is what a client knows after an answer.
-func (tr *traffic) known(err error) history.Outcome {
+func (tr *traffic) known(c client, err error) history.Outcome {
 	if err == nil {
 		return history.Done
 	}
 	tr.mu.Lock()
-	tr.said[shorten(err.Error())]++
+	tr.said[c.what+" said: "+shorten(err.Error())]++
 	tr.mu.Unlock()
 	var said redis.Error
 	var op *net.OpError
@@ -202,18 +205,19 @@ func (tr *traffic) check(t *testing.T) {
 	if lost > 0 {
 		t.Errorf("%d of %d acknowledged writes are lost", lost, of)
 	}
-	rdb := connectTo(tr.r.service("leader"))
+	last := client{"the Service", tr.r.service("leader")}
+	rdb := connectTo(last.addr)
 	defer func() { _ = rdb.Close() }()
 	for i := range registers {
 		key := fmt.Sprintf("k%d", i)
-		if _, outcome := tr.h.Read(0, key, func() (string, history.Outcome) { return tr.read(rdb, key) }); outcome != history.Done {
+		if _, outcome := tr.h.Read(0, key, func() (string, history.Outcome) { return tr.read(last, rdb, key) }); outcome != history.Done {
 			t.Errorf("the last look at register %s fails", key)
 		}
 	}
 	done, not, unknown := tr.h.Counts()
 	measured.note(t, "%d operations done, %d refused, %d of which nothing is known; %d of %d acknowledged objects lost", done, not, unknown, lost, of)
 	for text, n := range tr.said {
-		t.Logf("clients were told %d times: %s", n, text)
+		t.Logf("%d times %s", n, text)
 	}
 	if of < 100 {
 		t.Errorf("%d acknowledged objects are not much of a test", of)
