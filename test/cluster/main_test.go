@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -22,7 +23,13 @@ const chart = "../../deploy/helm"
 // patience is how long a test waits for what must come: two shared cores are slow.
 const patience = 2 * time.Minute
 
+// quiet keeps what the clients' library says of each failed dial out of the output.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{})
 	code := m.Run()
 	shared.remove()
 	measured.print()
