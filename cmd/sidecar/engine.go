@@ -53,6 +53,7 @@ type tile38Config struct {
 	passwordFile     string
 	leaderPassFile   string
 	bridge           bool
+	promote          bool
 	bridgeListen     string
 	acceptEmpty      bool
 	heartbeat        time.Duration
@@ -84,6 +85,7 @@ func (c *config) tile38Flags(f *pflag.FlagSet) {
 	own.StringVar(&t.passwordFile, "engine-password-file", "", "file with the Tile38's password; the environment variable EVENKEEL_PASSWORD does as well")
 	own.StringVar(&t.leaderPassFile, "leader-password-file", "", "file with the leader's password; without, it is the same, or EVENKEEL_LEADER_PASSWORD")
 	own.BoolVar(&t.bridge, "bridge", true, "with --follow: the Tile38 follows this sidecar, which follows the leader; needs --engine-dir")
+	own.BoolVar(&t.promote, "promote", true, "without --follow: a Tile38 that follows somebody is told to lead; with =false it is left alone, is not compacted, and the pod is not ready")
 	own.StringVar(&t.bridgeListen, "bridge-listen", "127.0.0.1:0", "address that the Tile38 follows; keep it on loopback")
 	own.BoolVar(&t.acceptEmpty, "accept-empty-leader", false, "follow a leader that has nothing, though the Tile38 here has something: it will be deleted")
 	own.DurationVar(&t.heartbeat, "heartbeat-interval", time.Second, "how often a leader's sidecar writes into --heartbeat-key; 0 is never")
@@ -183,6 +185,9 @@ func (t *tile38Config) check(follow string) (faults []error) {
 	}
 	if t.maxUnavailable < 1 {
 		faults = append(faults, fmt.Errorf("--max-unavailable %d: want 1 or more", t.maxUnavailable))
+	}
+	if follow != "" && !t.promote {
+		faults = append(faults, errors.New("--promote=false: with --follow it is never told to lead; want one of the two"))
 	}
 	if follow != "" && t.bridge && t.dir == "" {
 		faults = append(faults, errors.New("--engine-dir: a follower needs the directory of the Tile38's appendonly.aof, so that it is carried through its leader's compactions; share the volume, or take --bridge=false"))

@@ -79,6 +79,7 @@ func TestEngineFlags(t *testing.T) {
 		"--tls-client-ca: clients":    {"--tls-client-ca=x"},
 		"give --leader-tls as well":   {"--leader-tls-ca=x"},
 		"--engine-dir: a follower ne": {"--engine=tile38", "--follow=a:1"},
+		"--promote=false: with --fol": {"--engine=tile38", "--follow=a:1", "--promote=false"},
 	} {
 		if _, err := parse(t, args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", args, err)

@@ -98,7 +98,8 @@ func (x *external) assemble() error {
 		return err
 	}
 	if x.local, err = local.New(local.Options{
-		Addr: t.addr, Auth: t.password, Follow: x.role.follow(), LeaderAuth: t.leader, Announce: x.role.announces(), Logger: x.logger,
+		Addr: t.addr, Auth: t.password, Follow: x.role.follow(), LeaderAuth: t.leader, Announce: x.role.announces(),
+		KeepFollowing: !t.promote, Logger: x.logger,
 	}); err != nil {
 		return err
 	}

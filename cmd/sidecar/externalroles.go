@@ -86,10 +86,31 @@ func (l *leads) comparisons() shrink.ProofStats { return l.coord.Proofs() }
 
 func (l *leads) follow() string             { return "" }
 func (l *leads) announces() string          { return "" }
-func (l *leads) compacts() compactor.Target { return l.coord }
+func (l *leads) compacts() compactor.Target { return onlyLeading{l.coord, l.x} }
 func (l *leads) ready() (bool, []string)    { return true, nil }
 func (l *leads) route(*upstream.Options)    {}
 func (l *leads) close()                     { l.end() }
+
+// onlyLeading is the log of a Tile38 while it leads: a rewrite would make one that
+// follows, and was left to it, read its leader's log anew.
+type onlyLeading struct {
+	compactor.Target
+	x *external
+}
+
+func (o onlyLeading) Facts() compactor.Facts {
+	if !o.x.local.State().InRole {
+		return compactor.Facts{} // nothing that would be worth it
+	}
+	return o.Target.Facts()
+}
+
+func (o onlyLeading) Compact(ctx context.Context) (compactor.Result, error) {
+	if st := o.x.local.State(); !st.InRole {
+		return compactor.Result{}, fmt.Errorf("the Tile38 at %s does not lead: it follows %q", o.x.cfg.tile38.addr, st.Server.Following)
+	}
+	return o.Target.Compact(ctx)
+}
 
 func (l *leads) parts(ctx context.Context) {
 	t := &l.x.cfg.tile38

@@ -70,12 +70,21 @@ func (s *shell) startHTTP(status admin.Status, actions ...admin.Action) {
 		})
 	}
 	serve("probes", func() error {
-		return admin.Serve(ctx, s.listeners.probe, admin.Probe(&s.gate, &s.metrics), o)
+		return admin.Serve(ctx, s.listeners.probe, s.probes(), o)
 	})
 	serve("admin", func() error {
 		return admin.Serve(ctx, s.listeners.admin, admin.Admin(status, actions...), o)
 	})
 	s.stopHTTP = sync.OnceFunc(func() { cancel(); wg.Wait() })
+}
+
+// probes are the handlers of the probe listener.
+func (s *shell) probes() http.Handler {
+	h := admin.Probe(&s.gate, &s.metrics)
+	if s.cfg.engineKind == engineTile38 {
+		h = admin.ProbeEngine(h, s.cfg.tile38.addr)
+	}
+	return h
 }
 
 // part starts something that runs until the end. Its error ends the process.

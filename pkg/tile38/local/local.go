@@ -24,6 +24,9 @@ type Options struct {
 	// it is kept in its configuration when it follows. Without a host it is the address
 	// that the way to the leader begins with. Empty: left as it is.
 	Announce string
+	// KeepFollowing leaves a server alone that follows somebody though Follow is empty:
+	// it is not in its role, hence not ready, and nobody has made a second leader of it.
+	KeepFollowing bool
 	// LeaderAuth is the password that it says to its leader; it is set when it
 	// follows and another one is configured.
 	LeaderAuth string
@@ -125,6 +128,9 @@ func (l *Local) Ready() (bool, []string) {
 		return false, []string{fmt.Sprintf("the Tile38 at %s does not answer: %s", l.opt.Addr, st.Err)}
 	case st.FirstSync:
 		return false, []string{fmt.Sprintf("the Tile38 at %s has not caught up with its leader since its start", l.opt.Addr)}
+	case !st.InRole && l.opt.KeepFollowing && l.opt.Follow == "":
+		return false, []string{fmt.Sprintf("the Tile38 at %s follows %s, which this sidecar was not told: start it with --follow %s, or with --promote if the Tile38 is to lead",
+			l.opt.Addr, st.Server.Following, st.Server.Following)}
 	case !st.InRole && l.opt.Follow == "":
 		return false, []string{fmt.Sprintf("the Tile38 at %s follows %s, and should lead", l.opt.Addr, st.Server.Following)}
 	case !st.InRole:
@@ -260,6 +266,9 @@ func sameAddr(a, b string) bool {
 
 // mend gives the server its role.
 func (l *Local) mend(c *tile38.Conn, st State) error {
+	if l.opt.Follow == "" && l.opt.KeepFollowing {
+		return nil
+	}
 	if l.opt.Follow == "" {
 		l.opt.Logger.Warn("the Tile38 follows, and should lead: FOLLOW no one", "engine", l.opt.Addr, "follows", st.Server.Following)
 		_, err := c.Do("follow", "no", "one")

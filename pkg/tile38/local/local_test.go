@@ -209,3 +209,25 @@ func TestSameAddr(t *testing.T) {
 		}
 	}
 }
+
+// TestKeepFollowing: one that follows, and whose sidecar was told nothing of it, is
+// left alone, and is not ready; once it leads it is.
+func TestKeepFollowing(t *testing.T) {
+	lead, follow := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
+	follow.Do("FOLLOW " + strings.Replace(lead.Addr, ":", " ", 1))
+	l := watch(t, Options{Addr: follow.Addr, KeepFollowing: true})
+	until(t, l, "up", func(st State) bool { return st.Up && !st.FirstSync })
+	for range 3 { // it had every chance to be promoted
+		if st, err := l.Next(t.Context()); err != nil || st.InRole || st.Server.Following != lead.Addr {
+			t.Fatalf("%+v, %v", st, err)
+		}
+	}
+	if ok, why := l.Ready(); ok || len(why) != 1 || !strings.Contains(why[0], "start it with --follow "+lead.Addr) {
+		t.Errorf("ready %v, %q", ok, why)
+	}
+	follow.Do("FOLLOW no one")
+	until(t, l, "leads", func(st State) bool { return st.InRole })
+	if ok, why := l.Ready(); !ok {
+		t.Errorf("not ready: %q", why)
+	}
+}
