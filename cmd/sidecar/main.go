@@ -74,12 +74,14 @@ keeps its log small without a pause, and tells how it fares.
   sidecar verify --leader A:9851 --follower B:9851
                                        do two running servers hold the same?
   sidecar check --leader HOST:9851 --read HOST:9851
-                                       do writes and reads work?`,
+                                       do writes and reads work?
+  kubectl get deploy geo -o yaml | sidecar inject - | kubectl apply -f -
+                                       put a sidecar beside a Tile38 that you have`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand(), checkCommand(), engineConfigCommand(),
-		promoteCommand(), handoverCommand())
+		promoteCommand(), handoverCommand(), injectCommand(), uninjectCommand())
 	return cmd
 }
