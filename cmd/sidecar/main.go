@@ -82,6 +82,6 @@ keeps its log small without a pause, and tells how it fares.
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(runCommand(), compactCommand(), aofCommand(), spikeCommand(), verifyCommand(), checkCommand(), engineConfigCommand(),
-		promoteCommand(), handoverCommand(), injectCommand(), uninjectCommand())
+		promoteCommand(), handoverCommand(), injectCommand(), uninjectCommand(), webhookCommand())
 	return cmd
 }

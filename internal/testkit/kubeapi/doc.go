@@ -1,6 +1,6 @@
 // Package kubeapi plays the API server of a Kubernetes cluster, for tests of what
-// speaks to it through client-go: leases, pods (and pods/status) and stateful sets,
-// over real TLS and HTTP/2 on 127.0.0.1. client-go's own fake checks no resource
+// speaks to it through client-go: leases, pods (and pods/status), stateful sets, secrets
+// and the configurations of mutating webhooks, over real TLS and HTTP/2 on 127.0.0.1. client-go's own fake checks no resource
 // version; this server does what the true one does:
 //
 //   - one revision counts the writes to all objects; a write that changes nothing
@@ -30,7 +30,7 @@
 //	store.go    objects, revisions, writes
 //	watch.go    the history, and streams of it
 //	patch.go    the three patches
-//	kinds.go    what is particular to leases, pods and stateful sets
+//	kinds.go    what is particular to each kind
 //
 // With EVENKEEL_KUBECONFIG naming the kubeconfig of a cluster, the tests of objects
 // and watches run on its API server as well.

@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,7 @@ type kind struct {
 	gvk      schema.GroupVersionKind
 	empty    func() object
 
+	cluster             bool // it is in no namespace
 	createOnUpdate      bool // an update of what is not there makes it
 	unconditionalUpdate bool // an update may come without a resourceVersion
 	graceful            bool // deletion takes two steps
@@ -75,6 +77,23 @@ func kinds() []*kind {
 			fields:              metaFields,
 			create:              createStatefulSet,
 			update:              updateStatefulSet,
+		},
+		{
+			resource: "secrets", gvk: corev1.SchemeGroupVersion.WithKind("Secret"),
+			empty:               func() object { return &corev1.Secret{} },
+			unconditionalUpdate: true,
+			fields:              metaFields,
+			create:              func(object) field.ErrorList { return nil },
+			update:              updateSecret,
+		},
+		{
+			resource: "mutatingwebhookconfigurations", gvk: admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
+			empty:               func() object { return &admissionv1.MutatingWebhookConfiguration{} },
+			cluster:             true,
+			unconditionalUpdate: true,
+			fields:              metaFields,
+			create:              func(object) field.ErrorList { return nil },
+			update:              func(object, object, bool) field.ErrorList { return nil },
 		},
 	}
 }
@@ -159,6 +178,14 @@ func fixedSpec(pod *corev1.Pod) *corev1.PodSpec {
 	return spec
 }
 
+func updateSecret(o, was object, _ bool) field.ErrorList {
+	secret, old := as[*corev1.Secret](o), as[*corev1.Secret](was)
+	if old.Immutable != nil && *old.Immutable && !equality.Semantic.DeepEqual(secret.Data, old.Data) {
+		return field.ErrorList{field.Forbidden(field.NewPath("data"), "field is immutable when `immutable` is set")}
+	}
+	return nil
+}
+
 func createStatefulSet(o object) field.ErrorList {
 	set := as[*appsv1.StatefulSet](o)
 	set.Generation = 1
@@ -184,9 +211,9 @@ func updateStatefulSet(o, was object, status bool) field.ErrorList {
 }
 
 // checkMeta is what all kinds are held to.
-func checkMeta(obj, old object) field.ErrorList {
+func checkMeta(obj, old object, namespaced bool) field.ErrorList {
 	at := field.NewPath("metadata")
-	faults := validation.ValidateObjectMetaAccessor(obj, true, validation.NameIsDNSSubdomain, at)
+	faults := validation.ValidateObjectMetaAccessor(obj, namespaced, validation.NameIsDNSSubdomain, at)
 	if old != nil {
 		faults = append(faults, validation.ValidateObjectMetaAccessorUpdate(obj, old, at)...)
 	}

@@ -60,7 +60,7 @@ func (c *call) place(k *kind, path []string) bool {
 	if len(path) > 2 && path[0] == "namespaces" {
 		namespace, path = path[1], path[2:]
 	}
-	if path[0] != k.resource || len(path) > 3 || len(path) == 3 && path[2] != "status" || len(path) > 1 && namespace == "" {
+	if path[0] != k.resource || len(path) > 3 || len(path) == 3 && path[2] != "status" || k.cluster && namespace != "" || !k.cluster && len(path) > 1 && namespace == "" {
 		return false
 	}
 	c.kind, c.namespace = k, namespace
@@ -230,7 +230,7 @@ func (c call) object() (object, error) {
 	if obj.GetNamespace() == "" {
 		obj.SetNamespace(c.namespace)
 	}
-	if c.namespace == "" || obj.GetNamespace() != c.namespace {
+	if c.namespace == "" && !c.kind.cluster || obj.GetNamespace() != c.namespace {
 		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 	}
 	if c.name != "" && obj.GetName() != c.name {

@@ -149,7 +149,7 @@ func (s *store) createLocked(k *kind, obj object) (object, error) {
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetGeneration(0)
 	obj.SetManagedFields(nil)
-	if faults := append(k.create(obj), checkMeta(obj, nil)...); len(faults) > 0 {
+	if faults := append(k.create(obj), checkMeta(obj, nil, !k.cluster)...); len(faults) > 0 {
 		return nil, apierrors.NewInvalid(k.gvk.GroupKind(), obj.GetName(), faults)
 	}
 	return s.put(k, obj, nil), nil
@@ -223,7 +223,7 @@ func (s *store) replace(u update, obj, old object) (object, error) {
 	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
 	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
 	obj.SetManagedFields(nil)
-	if faults := append(k.update(obj, old, u.status), checkMeta(obj, old)...); len(faults) > 0 {
+	if faults := append(k.update(obj, old, u.status), checkMeta(obj, old, !k.cluster)...); len(faults) > 0 {
 		return nil, apierrors.NewInvalid(k.gvk.GroupKind(), u.name, faults)
 	}
 	same, err := equal(obj, old)
