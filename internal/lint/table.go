@@ -60,7 +60,10 @@ func floors() map[string]float64 {
 		"pkg/forward":        3.2, // finds the ends of replies as pkg/upstream does
 		"pkg/tile38/bridge":  3.1, // tries again as pkg/follower does
 		"pkg/kube":           3,
+		"pkg/kube/trust":     3.1, // keeps what pkg/webhook makes
 		"pkg/admin":          3,
+		"pkg/inject":         0,   // manifests to manifests
+		"pkg/webhook":        3,   // pkg/inject as an admission webhook
 		"pkg/node":           3.5, // the embedded node: sessions and server commands over store, leader, follower
 
 		"pkg/replication/reptest":  3.5, // leaders and followers for tests
@@ -125,6 +128,10 @@ func bans() []ban {
 		{in: []string{"pkg/aof/...", "pkg/aoftool/...", "pkg/store/...", "pkg/compactor/...", "pkg/hooks/...", "pkg/settings/..."}, imports: disk,
 			but: []string{"os.O_", "os.Err", "os.FileMode", "os.FileInfo", "os.DirEntry", "syscall.E"},
 			why: "the disk is reached through internal/fsx alone, so that crash tests see every write"},
+		{in: []string{"pkg/inject"}, imports: append([]string{"net/http/...", module + "/..."}, disk...),
+			why: "text to text, so that the webhook and the command do the same, and any manifest is a test"},
+		{in: []string{"pkg/inject"}, calls: clocks, goStmt: true,
+			why: "the same manifest is injected the same way, always"},
 		{in: []string{"pkg/replication", "pkg/compactor"}, imports: append([]string{"net/..."}, disk...),
 			why: "it decides; connections and files are other packages' matter"},
 		{in: []string{"pkg/replication", "pkg/compactor"}, calls: clocks,

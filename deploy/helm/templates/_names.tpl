@@ -70,3 +70,13 @@ app.kubernetes.io/version: {{ . | quote }}
 {{- define "evenkeel.authSecret" -}}{{ default (printf "%s-auth" (include "evenkeel.fullname" .)) .Values.auth.existingSecret }}{{- end -}}
 {{- define "evenkeel.tlsSecret" -}}{{ default (printf "%s-tls" (include "evenkeel.fullname" .)) .Values.tls.existingSecret }}{{- end -}}
 {{- define "evenkeel.tlsName" -}}{{ default (printf "%s-leader.%s.svc" (include "evenkeel.fullname" .) .Release.Namespace) .Values.tls.serverName }}{{- end -}}
+
+{{/* The injector. Its MutatingWebhookConfiguration and ClusterRole are in no namespace,
+     so their name has it. */}}
+{{- define "evenkeel.injector" -}}{{ include "evenkeel.fullname" . }}-injector{{- end -}}
+{{- define "evenkeel.injectorCluster" -}}{{ .Release.Namespace }}-{{ include "evenkeel.injector" . }}{{- end -}}
+{{- define "evenkeel.injectorSelector" -}}
+app.kubernetes.io/name: {{ include "evenkeel.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: injector
+{{- end -}}

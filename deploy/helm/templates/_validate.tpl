@@ -32,6 +32,12 @@
 {{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled -}}
 {{- $faults = append $faults "serviceMonitor and podMonitor: every metric would be read twice; want one of the two" -}}
 {{- end -}}
+{{- if not (or $v.server.enabled $v.injector.enabled) -}}
+{{- $faults = append $faults "server.enabled, injector.enabled: nothing would be installed; want one of the two, or both" -}}
+{{- end -}}
+{{- if and $v.injector.enabled $v.injector.certManager.enabled (not $v.injector.certManager.issuerRef.name) -}}
+{{- $faults = append $faults "injector.certManager.issuerRef.name: want the name of an issuer" -}}
+{{- end -}}
 {{- if $faults -}}
 {{- fail (printf "\n\n  * %s\n" (join "\n  * " $faults)) -}}
 {{- end -}}
