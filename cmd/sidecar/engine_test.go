@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"evenkeel/internal/testkit"
+	"evenkeel/pkg/compactor"
 	"evenkeel/pkg/replication"
+	"evenkeel/pkg/tile38/local"
 	"evenkeel/pkg/tile38/shrink"
 )
 
@@ -149,5 +155,41 @@ func TestEnginePasswords(t *testing.T) {
 		if err != nil || c.tile38.password != tt.engine || c.tile38.leader != tt.leader {
 			t.Errorf("%v: %q and %q, %v", tt.args, c.tile38.password, c.tile38.leader, err)
 		}
+	}
+}
+
+// fixedTarget is a log that should be compacted at once.
+type fixedTarget struct{}
+
+func (fixedTarget) Facts() compactor.Facts { return compactor.Facts{LogBytes: 1 << 40} }
+func (fixedTarget) Compact(context.Context) (compactor.Result, error) {
+	return compactor.Result{Objects: 7}, nil
+}
+
+// TestOnlyLeading: a Tile38 that was left to follow is not compacted, neither by size
+// nor by hand; one that leads is.
+func TestOnlyLeading(t *testing.T) {
+	leader, follower := testkit.NewServer(t, testkit.ServerOptions{}), testkit.NewServer(t, testkit.ServerOptions{})
+	follower.Do("FOLLOW " + strings.Replace(leader.Addr, ":", " ", 1))
+	for addr, leads := range map[string]bool{leader.Addr: true, follower.Addr: false} {
+		l, err := local.New(local.Options{Addr: addr, KeepFollowing: true, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		if _, err := l.Next(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cfg := &config{}
+		cfg.tile38.addr = addr
+		o := onlyLeading{fixedTarget{}, &external{shell: &shell{cfg: cfg}, local: l}}
+		r, err := o.Compact(ctx)
+		if got := o.Facts().LogBytes > 0; got != leads || (err == nil) != leads || (r.Objects == 7) != leads {
+			t.Errorf("leads %v: would be compacted %v, %+v, %v", leads, got, r, err)
+		}
+		cancel()
+		<-done
 	}
 }

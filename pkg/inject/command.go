@@ -61,7 +61,8 @@ func understand(container *yaml.Node) (*start, error) {
 		return nil, err
 	}
 	if script, at := shellScript(all, first); at >= 0 {
-		return s, s.throughShell(container, script, at, len(command))
+		err := s.throughShell(container, script, at, len(command))
+		return s, err
 	}
 	gone, err := s.flags(container, all[first:])
 	if err != nil {

@@ -331,7 +331,7 @@ func TestCommands(t *testing.T) {
 		}
 		c := doc.Content[0]
 		s, err := understand(c)
-		got := ""
+		var got string
 		if err == nil {
 			s.move(c, "127.0.0.1", 7)
 			command, _ := texts(get(c, "command"))

@@ -93,7 +93,7 @@ func (o *Options) EnsureDefaults() {
 
 // Validate lists every fault.
 func (o *Options) Validate() error {
-	faults := o.Settings.check()
+	faults := o.check()
 	if o.Image == "" {
 		faults = append(faults, errors.New(`image "": want the sidecar's image`))
 	}

@@ -51,7 +51,8 @@ func (o *Options) inject(holder *yaml.Node) (*pod, error) {
 	}
 	p.record.MadeMeta = madeMeta
 	if o.Mark {
-		return p, p.mark()
+		err := p.mark()
+		return p, err
 	}
 	if err := errors.Join(p.settings.annotate(annotations)...); err != nil {
 		return nil, err
@@ -59,7 +60,8 @@ func (o *Options) inject(holder *yaml.Node) (*pod, error) {
 	if err := p.decide(); err != nil {
 		return nil, err
 	}
-	return p, p.change()
+	err = p.change()
+	return p, err
 }
 
 // out says why a pod is none of our business.
@@ -277,7 +279,7 @@ func (p *pod) data() error {
 func (p *pod) blind() string {
 	switch {
 	case p.start.dir == "":
-		return "where it is is not known (annotation " + prefix + "engine-dir)"
+		return "nothing says where it is (annotation " + prefix + "engine-dir)"
 	case p.mount == nil:
 		return p.start.dir + " is in no volume of the pod"
 	}

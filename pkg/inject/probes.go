@@ -18,7 +18,7 @@ func moveProbes(c *yaml.Node, port, probePort int) error {
 		if probe == nil || probe.Kind != yaml.MappingNode {
 			continue
 		}
-		how, path := "", ""
+		var how, path string
 		switch {
 		case asks(c, get(probe, "tcpSocket"), port):
 			how, path = "tcpSocket", "/enginez"

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"strings"
@@ -67,7 +68,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("the slower one: %v", err)
 	}
 	got, _, err := a.Load(ctx)
-	if err != nil || !maps.EqualFunc(got, want, func(x, y []byte) bool { return string(x) == string(y) }) {
+	if err != nil || !maps.EqualFunc(got, want, bytes.Equal) {
 		t.Errorf("%v, %v", got, err)
 	}
 	secret, err := s.Client().CoreV1().Secrets("shop").Get(ctx, where.Secret, metav1.GetOptions{})
