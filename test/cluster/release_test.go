@@ -50,6 +50,7 @@ persistence: {size: 1Gi}
 // install installs the chart into a new namespace, which is removed at the end of the test.
 func install(t *testing.T, args ...string) *release {
 	t.Helper()
+	image(t)
 	r := &release{api: connect(t), namespace: fmt.Sprintf("e2e-%06x", rand.IntN(1<<24))}
 	t.Cleanup(r.remove)
 	r.install(t, args...)
