@@ -10,6 +10,7 @@
 //	lifecycle_test.go install, upgrade, scale, evict, uninstall
 //	failover_test.go  the leader dies, stands still, is cut off; the API server is away
 //	prometheus_test.go a real Prometheus: dashboards and alerts
+//	injection_test.go the webhook
 //	data_test.go      full disks, lost and copied volumes, compaction
 //
 // `make e2e` runs them. They need helm and kubectl, a cluster that KUBECONFIG names and
