@@ -169,9 +169,11 @@ func (b *Bridge) WaitFor(ctx context.Context, offset int64) error {
 		if err != nil {
 			return err
 		}
-		if now != session { // another file, maybe: all that it had is more than enough
+		if now != session {
+			// Another file, maybe: all that it had is more than enough. But the same one,
+			// too, maybe, and then it was asked how long it is before offset was there.
 			b.mu.Lock()
-			session, offset = b.sessions, b.size
+			session, offset = b.sessions, max(offset, b.size)
 			b.mu.Unlock()
 			continue
 		}
