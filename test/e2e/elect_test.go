@@ -160,7 +160,8 @@ func (e *election) traffic(h *history.History) (stop func()) {
 	for _, p := range e.pods {
 		for range 2 {
 			client++
-			wg.Go(func() { e.client(ctx, h, p, client) })
+			id := client
+			wg.Go(func() { e.client(ctx, h, p, id) })
 		}
 	}
 	return func() { cancel(); wg.Wait() }
