@@ -45,14 +45,32 @@ func (p *pods) set(list []*core.Pod) {
 	}
 }
 
+// change notes what a watch has brought.
 func (p *pods) change(pod *core.Pod, deleted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if deleted {
+	switch {
+	case deleted:
 		delete(p.all, pod.Name)
-		return
+	case !p.knows(pod):
+		p.all[pod.Name] = pod
 	}
-	p.all[pod.Name] = pod
+}
+
+// answered notes what the API server has answered to a patch. The watch may have brought more since,
+// also that the pod is gone: one that is not there would be waited for.
+func (p *pods) answered(pod *core.Pod) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if have := p.all[pod.Name]; have != nil && have.UID == pod.UID && !p.knows(pod) {
+		p.all[pod.Name] = pod
+	}
+}
+
+// knows says whether a later state of the same pod is there already. The mutex is held.
+func (p *pods) knows(pod *core.Pod) bool {
+	have := p.all[pod.Name]
+	return have != nil && have.UID == pod.UID && newer(have.ResourceVersion, pod.ResourceVersion)
 }
 
 func (p *pods) get(name string) *core.Pod {
@@ -123,7 +141,7 @@ func (e *Elector) patch(ctx context.Context, name string, patch []byte) error {
 	if err != nil {
 		return fmt.Errorf("patch pod %s: %w", name, err)
 	}
-	e.pods.change(pod, false)
+	e.pods.answered(pod)
 	return nil
 }
 
