@@ -14,28 +14,26 @@ import (
 // mayTake says whether this pod may take a Lease that nobody holds: nil, or why
 // not. It asks the other pods.
 func (e *Elector) mayTake(ctx context.Context, have *coordination.Lease) error {
-	own := e.position()
-	v := e.vacancy(have)
-	forced := e.forced.Load()
-	var err error
-	switch {
-	case own.Unfit != "" && !forced:
-		err = verdict(e.o.Pod, &own, nil, v, e.timing())
-	case forced, v.successor == e.o.Pod && v.since < e.o.HandoverTimeout:
-		err = nil // somebody has looked at the others already
-		if v.promise > 0 {
-			err = verdict(e.o.Pod, &Position{}, nil, v, e.timing())
-		}
-	default:
-		others, know := e.pods.others(e.o.Pod)
-		if !know {
-			err = errors.New("the other pods are not known yet")
-			break
-		}
-		err = verdict(e.o.Pod, &own, e.askAll(ctx, others), v, e.timing())
+	own, v, forced := e.position(), e.vacancy(have), e.forced.Load()
+	if forced {
+		own.Unfit = "" // somebody knows better
+	}
+	err := able(&own, v)
+	// Of a successor, too, somebody has looked at the others already.
+	if chosen := forced || v.successor == e.o.Pod && v.since < e.o.HandoverTimeout; err == nil && !chosen {
+		err = e.compare(ctx, &own, v)
 	}
 	e.explain(err)
 	return err
+}
+
+// compare asks the other pods how far they are.
+func (e *Elector) compare(ctx context.Context, own *Position, v vacancy) error {
+	others, know := e.pods.others(e.o.Pod)
+	if !know {
+		return errors.New("the other pods are not known yet")
+	}
+	return verdict(e.o.Pod, own, e.askAll(ctx, others), v, e.timing())
 }
 
 func (e *Elector) timing() timing {

@@ -34,11 +34,8 @@ type timing struct {
 
 // verdict says whether this pod may take a vacant Lease: nil, or why not.
 func verdict(me string, own *Position, peers []peer, v vacancy, t timing) error {
-	if own.Unfit != "" {
-		return fmt.Errorf("this pod is not fit to lead: %s", own.Unfit)
-	}
-	if v.promise > 0 {
-		return fmt.Errorf("this pod has confirmed another leader for another %s", v.promise.Round(time.Millisecond))
+	if err := able(own, v); err != nil {
+		return err
 	}
 	for i := range peers {
 		if p := &peers[i]; p.live && p.leads {
@@ -58,6 +55,17 @@ func verdict(me string, own *Position, peers []peer, v vacancy, t timing) error 
 	}
 	if !own.of(v.epoch) && v.since < t.patience {
 		return fmt.Errorf("this pod has nothing of the last leader's history %s: waiting up to %s for one that has", v.epoch, t.patience)
+	}
+	return nil
+}
+
+// able says why this pod may not take a Lease whatever the others have, or nil.
+func able(own *Position, v vacancy) error {
+	switch {
+	case own.Unfit != "":
+		return fmt.Errorf("this pod is not fit to lead: %s", own.Unfit)
+	case v.promise > 0:
+		return fmt.Errorf("this pod has confirmed another leader for another %s", v.promise.Round(time.Millisecond))
 	}
 	return nil
 }
