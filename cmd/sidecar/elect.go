@@ -24,40 +24,38 @@ type electConfig struct {
 	on         bool
 	podIP      string
 	kubeconfig string
+	own        []string // the flags but --elect
 	kube.Options
-}
-
-// electFlags are the flags but --elect.
-var electFlags = []string{
-	"lease-name", "peer-selector", "namespace", "pod-name", "pod-ip", "kubeconfig", "lease-duration", "renew-deadline", "retry-period",
-	"kube-api-timeout", "peer-timeout", "election-patience", "election-gather", "publish-interval", "handover-timeout",
 }
 
 func (c *electConfig) flags(f *pflag.FlagSet) {
 	c.EnsureDefaults()
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.BoolVar(&c.on, "elect", false, "lead or follow as a Lease of Kubernetes says, which the pods of a set elect their leader by")
-	f.StringVar(&c.Lease, "lease-name", "evenkeel", "name of that Lease")
-	f.StringVar(&c.Selector, "peer-selector", "app.kubernetes.io/name=evenkeel", "labels of the pods that may lead, this one among them")
-	f.StringVar(&c.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the pods and the Lease (default: POD_NAMESPACE)")
-	f.StringVar(&c.Pod, "pod-name", os.Getenv("POD_NAME"), "name of this pod (default: POD_NAME)")
-	f.StringVar(&c.podIP, "pod-ip", os.Getenv("POD_IP"), "address at which the other pods reach this one, on the port of --listen (default: POD_IP)")
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says where the API server is (default: the service account of the pod)")
-	f.DurationVar(&c.LeaseDuration, "lease-duration", c.LeaseDuration, "how long a leader that is not heard of keeps the others waiting, in whole seconds")
-	f.DurationVar(&c.RenewDeadline, "renew-deadline", c.RenewDeadline, "how long after the last renewal of the Lease a leader goes on to answer")
-	f.DurationVar(&c.RetryPeriod, "retry-period", c.RetryPeriod, "how often a leader renews the Lease, and the others look at it")
-	f.DurationVar(&c.APITimeout, "kube-api-timeout", c.APITimeout, "how long one request to the API server may take")
-	f.DurationVar(&c.PeerTimeout, "peer-timeout", c.PeerTimeout, "how long a question to another pod may take")
-	f.DurationVar(&c.Patience, "election-patience", c.Patience, "how long a Lease without a holder is left to a pod that is known to have more and does not answer")
-	f.DurationVar(&c.Gather, "election-gather", c.Gather, "how long the very first election waits for pods to appear")
-	f.DurationVar(&c.PublishInterval, "publish-interval", c.PublishInterval, "how often a pod says in its annotation how far it is")
-	f.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "how long a planned change of the leader may take; writes wait as long")
+	own.StringVar(&c.Lease, "lease-name", "evenkeel", "name of that Lease")
+	own.StringVar(&c.Selector, "peer-selector", "app.kubernetes.io/name=evenkeel", "labels of the pods that may lead, this one among them")
+	own.StringVar(&c.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the pods and the Lease (default: POD_NAMESPACE)")
+	own.StringVar(&c.Pod, "pod-name", os.Getenv("POD_NAME"), "name of this pod (default: POD_NAME)")
+	own.StringVar(&c.podIP, "pod-ip", os.Getenv("POD_IP"), "address at which the other pods reach this one, on the port of --listen (default: POD_IP)")
+	own.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says where the API server is (default: the service account of the pod)")
+	own.DurationVar(&c.LeaseDuration, "lease-duration", c.LeaseDuration, "how long a leader that is not heard of keeps the others waiting, in whole seconds")
+	own.DurationVar(&c.RenewDeadline, "renew-deadline", c.RenewDeadline, "how long after the last renewal of the Lease a leader goes on to answer")
+	own.DurationVar(&c.RetryPeriod, "retry-period", c.RetryPeriod, "how often a leader renews the Lease, and the others look at it")
+	own.DurationVar(&c.APITimeout, "kube-api-timeout", c.APITimeout, "how long one request to the API server may take")
+	own.DurationVar(&c.PeerTimeout, "peer-timeout", c.PeerTimeout, "how long a question to another pod may take")
+	own.DurationVar(&c.Patience, "election-patience", c.Patience, "how long a Lease without a holder is left to a pod that is known to have more and does not answer")
+	own.DurationVar(&c.Gather, "election-gather", c.Gather, "how long the very first election waits for pods to appear")
+	own.DurationVar(&c.PublishInterval, "publish-interval", c.PublishInterval, "how often a pod says in its annotation how far it is")
+	own.DurationVar(&c.HandoverTimeout, "handover-timeout", c.HandoverTimeout, "how long a planned change of the leader may take; writes wait as long")
+	own.VisitAll(func(fl *pflag.Flag) { c.own = append(c.own, fl.Name) })
+	f.AddFlagSet(own)
 }
 
 // check lists what is wrong.
 func (c *config) checkElect() (faults []error) {
 	e := &c.elect
 	if !e.on {
-		for _, name := range electFlags {
+		for _, name := range e.own {
 			if c.set(name) {
 				faults = append(faults, fmt.Errorf("--%s counts only with --elect", name))
 			}
