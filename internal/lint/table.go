@@ -69,7 +69,7 @@ func floors() map[string]float64 {
 		"pkg/replication/reptest":  3.5, // leaders and followers for tests
 		"pkg/spike":                3,   // measures two servers around a compaction
 		"internal/testkit":         2.5, // a Tile38 leader and follower for tests
-		"internal/testkit/kubeapi": 0,   // an API server for tests
+		"internal/testkit/kubeapi": 0.1, // an API server for tests
 		"internal/testkit/certs":   0,   // certificates for tests
 		"internal/testkit/history": 0,   // what clients were told, checked
 

@@ -122,18 +122,7 @@ func (tr *traffic) known(c client, err error) history.Outcome {
 	tr.mu.Lock()
 	tr.said[c.what+" said: "+shorten(err.Error())]++
 	tr.mu.Unlock()
-	var said redis.Error
-	var op *net.OpError
-	switch {
-	case errors.As(err, &said):
-		if strings.Contains(said.Error(), "may") || strings.Contains(said.Error(), "done here") {
-			return history.Unknown
-		}
-		return history.NotDone
-	case errors.As(err, &op) && op.Op == "dial":
-		return history.NotDone
-	}
-	return history.Unknown
+	return history.Known(err)
 }
 
 // shorten leaves out of an error what differs from one to the next.

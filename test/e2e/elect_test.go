@@ -177,7 +177,7 @@ func (e *election) client(ctx context.Context, h *history.History, p *elected, i
 		if rand.IntN(2) == 0 {
 			value := fmt.Sprintf("%d-%d", id, n)
 			h.Write(id, key, value, func() history.Outcome {
-				return known(rdb.Do(context.Background(), "SET", "reg", key, "STRING", value).Err())
+				return history.Known(rdb.Do(context.Background(), "SET", "reg", key, "STRING", value).Err())
 			})
 		} else {
 			h.Read(id, key, func() (string, history.Outcome) {
@@ -185,29 +185,11 @@ func (e *election) client(ctx context.Context, h *history.History, p *elected, i
 				if errors.Is(err, redis.Nil) {
 					return "", history.Done
 				}
-				return v, known(err)
+				return v, history.Known(err)
 			})
 		}
 		time.Sleep(2 * time.Millisecond) // six clients are not to be what is measured
 	}
-}
-
-// known is what a client knows after an answer.
-func known(err error) history.Outcome {
-	var said redis.Error
-	var op *net.OpError
-	switch {
-	case err == nil:
-		return history.Done
-	case errors.As(err, &said):
-		if strings.Contains(said.Error(), "may") || strings.Contains(said.Error(), "done here") {
-			return history.Unknown
-		}
-		return history.NotDone
-	case errors.As(err, &op) && op.Op == "dial":
-		return history.NotDone
-	}
-	return history.Unknown
 }
 
 // check reads everything once more at the leader and checks the history.
@@ -224,7 +206,7 @@ func (e *election) check(h *history.History) {
 			if err != nil {
 				e.t.Errorf("the last look at %s: %v", key, err)
 			}
-			return v, known(err)
+			return v, history.Known(err)
 		})
 	}
 	done, not, unknown := h.Counts()

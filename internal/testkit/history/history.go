@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +31,27 @@ const (
 	NotDone                // it was not, and will not be
 	Unknown                // it may have been, or may be yet
 )
+
+// Known is what a client knows after an answer of a sidecar, or none: err is go-redis's.
+func Known(err error) Outcome {
+	var said interface { // go-redis's Error: the server has answered so
+		error
+		RedisError()
+	}
+	var op *net.OpError
+	switch {
+	case err == nil:
+		return Done
+	case errors.As(err, &said):
+		if strings.Contains(said.Error(), "may") || strings.Contains(said.Error(), "done here") {
+			return Unknown
+		}
+		return NotDone
+	case errors.As(err, &op) && op.Op == "dial":
+		return NotDone
+	}
+	return Unknown
+}
 
 // op is the input of an operation; its output is a value.
 type op struct {

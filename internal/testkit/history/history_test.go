@@ -1,6 +1,10 @@
 package history
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -58,5 +62,30 @@ func TestCounts(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	if g := h.Gap(); g < 20*time.Millisecond || g > 10*time.Second {
 		t.Errorf("no write for %s", g)
+	}
+}
+
+// refusal is an answer of a server, as go-redis has it.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+func (refusal) RedisError()     {}
+
+func TestKnown(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Outcome
+	}{
+		{nil, Done},
+		{refusal("ERR not the leader: the command has not run"), NotDone},
+		{refusal("ERR the leader was lost: the command may or may not have run"), Unknown},
+		{refusal("NOREPLICAS the write is done here, but 0 of 1 replicas have it"), Unknown},
+		{fmt.Errorf("pool: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")}), NotDone},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset")}, Unknown},
+		{io.EOF, Unknown},
+	} {
+		if got := Known(c.err); got != c.want {
+			t.Errorf("%v: %d, want %d", c.err, got, c.want)
+		}
 	}
 }

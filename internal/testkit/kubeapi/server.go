@@ -1,20 +1,14 @@
 package kubeapi
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -28,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"evenkeel/internal/testkit/certs"
 )
 
 // Server is an API server. Its methods may be called from anywhere.
@@ -78,7 +74,12 @@ const testUser = "the test itself"
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	cert, ca, err := selfSigned()
+	files := certs.New(t, "kubeapi").Issue(t.TempDir(), "127.0.0.1")
+	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatalf("kubeapi: certificate: %v", err)
+	}
+	ca, err := os.ReadFile(files.CA)
 	if err != nil {
 		t.Fatalf("kubeapi: certificate: %v", err)
 	}
@@ -329,25 +330,4 @@ func (u *user) note(r Request) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.requests = append(u.requests, r)
-}
-
-// selfSigned is a certificate for 127.0.0.1, and itself in PEM.
-func selfSigned() (tls.Certificate, []byte, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "kubeapi"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:        true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private},
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
