@@ -24,3 +24,33 @@ replay() {
 loud() {
 	printf '\n======== %s\n\n' "$*"
 }
+
+# skip TEXT...: says what is not checked and why, loudly and in the file $SKIPPED if there is one.
+skip() {
+	loud "SKIPPED $*"
+	[[ -z ${SKIPPED:-} ]] || echo "$*" >>"$SKIPPED"
+}
+
+# The kit that builds programs and runs a cluster, and where it keeps them.
+CLUSTER=${CLUSTER:-../shared/cluster/cluster}
+CLUSTER_HOME=${CLUSTER_HOME:-$HOME/.cache/evenkeel-cluster}
+PATH="$CLUSTER_HOME/bin:$PATH"
+
+# have PROGRAM WHAT: the program is there, or is built by the kit now. Otherwise it says that
+# WHAT is not checked. A build that fails sets failed.
+have() {
+	local why
+	command -v "$1" >/dev/null && return
+	if [[ ! -x $CLUSTER ]]; then
+		why="there is no $1, and no kit that builds it ($CLUSTER; CLUSTER=path names another)"
+	elif [[ ${TOOLS:-build} == have ]]; then
+		why="$1 is not built yet: $CLUSTER tool $1"
+	else
+		echo "building $1 with $CLUSTER: minutes, once"
+		"$CLUSTER" tool "$1" && return
+		why="$1 could not be built: $CLUSTER tool $1"
+		failed=1
+	fi
+	skip "$2: $why"
+	return 1
+}
