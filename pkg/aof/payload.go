@@ -47,13 +47,13 @@ type PayloadReader struct {
 func (l *Log) PayloadReader(from int64) (*PayloadReader, error) {
 	for {
 		p, err := l.payloadReader(from)
-		if !errors.Is(err, fs.ErrNotExist) || !p.Replaced() {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrGone) || !p.Replaced() {
 			if err != nil {
 				return nil, fmt.Errorf("read the log from byte %d: %w", from, errors.Join(err, p.Close()))
 			}
 			return p, nil
 		}
-		// The base was replaced before its file was opened.
+		// The base was replaced before its file, or what is behind it, was opened.
 		if err := p.Close(); err != nil {
 			return nil, err
 		}

@@ -66,8 +66,18 @@ func (l *Log) Tail(p Position, d Digest) (*Tail, error) {
 	return &Tail{c}, nil
 }
 
-// register makes a cursor that keeps everything from offset on.
+// register makes a cursor that keeps everything from offset on. With ErrGone nothing is on
+// its way out any more: who tries again finds what is there instead.
 func (l *Log) register(offset int64) (*cursor, error) {
+	c, err := l.tryRegister(offset)
+	if errors.Is(err, ErrGone) {
+		l.manifestMu.Lock()
+		defer l.manifestMu.Unlock()
+	}
+	return c, err
+}
+
+func (l *Log) tryRegister(offset int64) (*cursor, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -82,6 +92,7 @@ func (l *Log) register(offset int64) (*cursor, error) {
 			first = min(first, s.start)
 			break
 		}
+		first = max(first, s.end.Offset) // it is behind a base that is not in place yet
 	}
 	if offset < first || offset > l.seen.Offset {
 		return nil, fmt.Errorf("%w: it has %d to %d", ErrGone, first, l.seen.Offset)
@@ -285,8 +296,11 @@ func (c *cursor) look() (limit int64, sealed bool, next *logFile, err error) {
 	case c.seg != nil:
 		return c.seg.visible, c.seg.sealed && c.seg.visible == c.seg.size, nil, nil
 	}
-	if s := l.find(c.offset); s != nil && s.start == c.offset && s.visible > 0 {
+	switch s := l.find(c.offset); {
+	case s != nil && s.start == c.offset && s.visible > 0:
 		next = s
+	case c.offset < l.seen.Offset: // nobody may remove what a cursor has still to read
+		return 0, false, nil, fmt.Errorf("%w any more: it has %d on, nothing at %d", ErrGone, l.seen.Offset, c.offset)
 	}
 	return 0, false, next, nil
 }

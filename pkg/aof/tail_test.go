@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"evenkeel/internal/fsx"
 )
 
 // Writers, a tail and compactions at once: the tail gets every byte once, in
@@ -218,5 +222,83 @@ func TestTailLargeBatch(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// renameHook calls before when a manifest is about to be put into its place.
+type renameHook struct {
+	fsx.OS
+	before func()
+}
+
+func (h *renameHook) Rename(from, to string) error {
+	if h.before != nil && filepath.Base(to) == manifestName {
+		h.before()
+	}
+	return h.OS.Rename(from, to)
+}
+
+// While a compaction changes over to its base, what is before that one is on its way
+// out: a tail does not begin there, and waits for what is never there again. Who begins
+// anew finds the new base.
+func TestTailWhileBaseIsReplaced(t *testing.T) {
+	hook := &renameHook{}
+	l := openLog(t, t.TempDir(), func(o *Options) { o.BacklogBytes = -1; o.FS = hook })
+	compact(t, l, 1, set(1))
+	old, err := l.OpenBase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, 2, set(2))
+	ended, read := make(chan error, 1), make(chan error, 1)
+	hook.before = func() {
+		l.mu.Lock()
+		begun := l.segs[0].dropping
+		l.mu.Unlock()
+		if !begun {
+			return
+		}
+		hook.before = nil
+		go func() {
+			tail, err := l.Tail(old.Position(), old.Mark().Digest)
+			if err == nil {
+				err = errors.Join(errors.New("it began"), tail.Close())
+			}
+			ended <- err
+		}()
+		go func() {
+			p, err := l.PayloadReader(0)
+			if err == nil {
+				err = p.Close()
+			}
+			read <- err
+		}()
+		select {
+		case err := <-ended:
+			t.Errorf("before it is known what there will be: %v", err)
+			ended <- err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	compact(t, l, 3, set(2))
+	if err := <-ended; !errors.Is(err, ErrGone) {
+		t.Fatalf("a tail behind the old base: %v, want ErrGone", err)
+	}
+	if err := <-read; err != nil {
+		t.Errorf("the whole log: %v", err)
+	}
+	base, err := l.OpenBase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail, err := l.Tail(base.Position(), base.Mark().Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(base.Close(), tail.Close()); err != nil {
+		t.Error(err)
 	}
 }
