@@ -241,6 +241,7 @@ func (r *verifyRun) compare(ctx context.Context, repairer *verify.Repairer) (ver
 	sum, err := verify.Compare(ctx, r.leader, r.follower, verify.Options{
 		Keys: r.v.keys, Exclude: r.v.exclude, Tolerance: r.v.tolerance,
 		Pauses:   []time.Duration{r.v.settle / 20, r.v.settle / 5, r.v.settle * 3 / 4},
+		Level:    verify.LevelBy(r.leader.LogSize, r.follower.LogSize, r.v.settle),
 		Progress: func(n int64) { r.bar.update(n, max(r.total, 1)) },
 	}, func(d verify.Difference) error {
 		if told++; r.v.maxReport > 0 && told > int64(r.v.maxReport) {

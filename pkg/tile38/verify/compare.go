@@ -27,6 +27,10 @@ type Options struct {
 	// by less than all of them together makes no differences. Default 100 ms,
 	// 400 ms, 1.5 s.
 	Pauses []time.Duration
+	// Level waits until what the first source has now has come to the second, as far as
+	// that can be known. It is called before the last look at what differs. Default: it
+	// is not known, and pauses are all.
+	Level func(ctx context.Context) error
 	// Suspects is how many objects may wait for another look. Default 20,000.
 	Suspects int
 	// Progress is told now and then how many objects have been compared.
@@ -306,7 +310,7 @@ func (c *comparison) hooks(ctx context.Context) error {
 				return err
 			}
 		}
-		now, err := c.lookHooks(ctx)
+		now, err := c.lookHooks(ctx, look == len(c.o.Pauses))
 		if err != nil {
 			return err
 		}
@@ -339,8 +343,11 @@ func sortedNames(m map[string]Difference) []string {
 }
 
 // lookHooks returns the hooks that differ, by name.
-func (c *comparison) lookHooks(ctx context.Context) (map[string]Difference, error) {
+func (c *comparison) lookHooks(ctx context.Context, last bool) (map[string]Difference, error) {
 	want, err := c.want.Hooks(ctx)
+	if err == nil && last && c.o.Level != nil {
+		err = c.o.Level(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@
 //	look.go      single objects, times to live, hooks of a running server
 //	state.go     a Source that is a state of the embedded engine
 //	compare.go   the comparison; suspects.go looks again at what differs
+//	level.go     waits until a follower has what its leader had, by the sizes of their logs
 //	equal.go     when two objects are equal
 //	commands.go  what mends a difference
 //	repair.go    how it gets to a follower, which takes no writes

@@ -100,7 +100,11 @@ func TestUnderLoad(t *testing.T) {
 			}
 		}()
 		want, have := live(t, leader.Address()), live(t, follower.Address())
-		o := Options{Pauses: []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond}}
+		o := Options{
+			Tolerance: time.Minute, // a follower begins to count when a command comes, however late
+			Pauses:    []time.Duration{10 * time.Millisecond, 20 * time.Millisecond},
+			Level:     LevelBy(want.LogSize, have.LogSize, 20*time.Second),
+		}
 		for range 3 {
 			if all, sum := differences(t, want, have, o); len(all) != 0 {
 				t.Errorf("%+v\n%.2000s", sum, describe(all))

@@ -265,3 +265,9 @@ func (l *LiveSource) Server(ctx context.Context) (srv tile38.Server, err error) 
 	}
 	return srv, err
 }
+
+// LogSize returns how large the server's log is, in bytes, as SERVER reports it.
+func (l *LiveSource) LogSize(ctx context.Context) (int64, error) {
+	srv, err := l.Server(ctx)
+	return srv.AOFSize, err
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,6 +245,7 @@ func TestTraffic(t *testing.T) {
 		[]string{"FSET", "k", "3", "odd", "1"})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	var written, taken atomic.Int64
 	go func() {
 		defer close(done)
 		log := make(chan []string, 100) // how far b is behind
@@ -257,9 +259,11 @@ func TestTraffic(t *testing.T) {
 				cmd = []string{"DEL", "k", id}
 			}
 			a.try([][]string{cmd})
+			written.Add(1)
 			log <- cmd
 			if len(log) == cap(log) {
 				b.try([][]string{<-log})
+				taken.Add(1)
 				time.Sleep(50 * time.Microsecond)
 			}
 		}
@@ -267,7 +271,10 @@ func TestTraffic(t *testing.T) {
 			b.try([][]string{<-log})
 		}
 	}()
-	o := Options{Pauses: []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond}}
+	size := func(n *atomic.Int64) func(context.Context) (int64, error) {
+		return func(context.Context) (int64, error) { return n.Load(), nil }
+	}
+	o := Options{Pauses: []time.Duration{0, 0}, Level: LevelBy(size(&written), size(&taken), 20*time.Second)}
 	for range 3 {
 		all, _ := differences(t, live(t, a.addr), live(t, b.addr), o)
 		if got, want := describe(all), "k/3 fields\nk/7 missing\nk/ghost extra\n"; got != want {

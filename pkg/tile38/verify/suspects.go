@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -171,7 +172,7 @@ func (s *suspects) first() int {
 // again looks at a group again and puts what is not decided into the next stage.
 func (c *comparison) again(ctx context.Context, g group, stage int) error {
 	s := &c.suspects
-	want, have, err := c.look(ctx, g)
+	want, have, err := c.look(ctx, g, slices.ContainsFunc(g.list, c.last))
 	if err != nil {
 		return err
 	}
@@ -224,11 +225,27 @@ func (c *comparison) judge(s *suspect, want, have *Object) (why Why, undecided b
 	return why, why == 0
 }
 
-// look looks at both sides of a group at once.
-func (c *comparison) look(ctx context.Context, g group) (want, have []*Object, err error) {
+// last says whether the next look at a suspect may be the last.
+func (c *comparison) last(s *suspect) bool {
+	return int(slices.Max(s.steady[:])) >= len(c.o.Pauses)-1
+}
+
+// look looks at both sides of a group: at once; or, before anything is reported, at one
+// when it has what was there when the other was looked at.
+func (c *comparison) look(ctx context.Context, g group, last bool) (want, have []*Object, err error) {
 	ids := make([]string, len(g.list))
 	for i := range g.list {
 		ids[i] = g.list[i].id
+	}
+	if last && c.o.Level != nil {
+		if want, err = c.want.Look(ctx, g.key, ids); err != nil {
+			return nil, nil, err
+		}
+		if err := c.o.Level(ctx); err != nil {
+			return nil, nil, err
+		}
+		have, err = c.have.Look(ctx, g.key, ids)
+		return want, have, err
 	}
 	var wg sync.WaitGroup
 	var haveErr error
