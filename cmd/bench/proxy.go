@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -68,7 +69,9 @@ func fronts(ctx context.Context, o options, engine string) ([]*front, error) {
 		name, path string
 		prepare    func(listen, dir string) ([]string, error)
 	}{
-		{"evenkeel", self, func(listen, _ string) ([]string, error) { return []string{serveWord, listen, engine, "1"}, nil }},
+		{"evenkeel", self, func(listen, _ string) ([]string, error) {
+			return []string{serveWord, listen, engine, strconv.Itoa(runtime.GOMAXPROCS(0))}, nil // as the sidecar does
+		}},
 		{"unshared", self, func(listen, _ string) ([]string, error) { return []string{serveWord, listen, engine, "0"}, nil }},
 		{"haproxy", "haproxy", func(listen, dir string) ([]string, error) { return haproxyArgs(listen, engine, dir) }},
 		{"twemproxy", "nutcracker", func(listen, dir string) ([]string, error) { return twemproxyArgs(listen, engine, dir) }},

@@ -67,7 +67,7 @@ func TestEngineFlags(t *testing.T) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	for n, want := range map[string]int{"0": 0, "5": 5, "64": 64, "-1": min(max(1, runtime.GOMAXPROCS(0)/2), 8)} {
+	for n, want := range map[string]int{"0": 0, "5": 5, "64": 64, "-1": min(runtime.GOMAXPROCS(0), 8)} {
 		c, err := parse(t, "--engine=tile38", "--shared-connections="+n)
 		if err != nil || c.tile38.sharedConnections() != want {
 			t.Errorf("--shared-connections=%s: %d, %v", n, c.tile38.sharedConnections(), err)

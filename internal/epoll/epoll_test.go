@@ -136,7 +136,7 @@ func TestWriteStops(t *testing.T) {
 		got <- b
 	}()
 	for n < len(big) {
-		ready, err := p.Wait()
+		ready, err := p.Wait(Forever)
 		if err != nil || len(ready) != 1 || ready[0].ID != 7 || ready[0].Events&Out == 0 {
 			t.Fatalf("%v, %v", ready, err)
 		}
@@ -164,7 +164,7 @@ func TestPoller(t *testing.T) {
 	}
 	want := func(id int32, e Events) {
 		t.Helper()
-		ready, err := p.Wait()
+		ready, err := p.Wait(Forever)
 		if err != nil || len(ready) != 1 || ready[0].ID != id || ready[0].Events&e == 0 {
 			t.Fatalf("%v, %v; want %d %x", ready, err, id, e)
 		}
@@ -191,7 +191,7 @@ func TestPoller(t *testing.T) {
 	}
 	p.Wake()
 	p.Wake()
-	if ready, err := p.Wait(); err != nil || len(ready) > 0 {
+	if ready, err := p.Wait(Forever); err != nil || len(ready) > 0 {
 		t.Errorf("%v, %v after Wake", ready, err)
 	}
 	buf := make([]byte, 10)
@@ -230,7 +230,7 @@ func TestWake(t *testing.T) {
 		}
 	}()
 	for woken := false; !woken; {
-		if _, err := p.Wait(); err != nil {
+		if _, err := p.Wait(Forever); err != nil {
 			t.Fatal(err)
 		}
 		select {

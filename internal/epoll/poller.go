@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,11 +83,18 @@ func (p *Poller) control(op, fd int, id int32, events Events) error {
 	return nil
 }
 
-// Wait returns who is ready, after a Wake maybe nobody. It is valid until the next
-// call.
-func (p *Poller) Wait() ([]Ready, error) {
+// Forever is a timeout of Wait that does not come.
+const Forever time.Duration = -1
+
+// Wait returns who is ready, after a Wake or the timeout maybe nobody. It is valid until
+// the next call. The timeout is rounded up to milliseconds.
+func (p *Poller) Wait(timeout time.Duration) ([]Ready, error) {
+	ms := -1
+	if timeout >= 0 {
+		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
+	}
 	for {
-		n, err := unix.EpollWait(p.fd, p.events[:], -1)
+		n, err := unix.EpollWait(p.fd, p.events[:], ms)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -13,9 +13,10 @@
 //	link.go      one connection to an engine: reads it, sends to the client
 //	lost.go      what happens when an engine cannot be reached or is lost
 //	sharing.go   how a client comes to a shared connection, and back
-//	shared.go    one shared connection and its goroutine
-//	guest.go     a client on it
-//	small.go     what may go over it
+//	shared.go    the goroutine of clients that share connections
+//	lane.go      one shared connection: of small commands, or of searches
+//	guest.go     a client on them
+//	small.go     what may go over them
 //	route.go     which engine gets a command; reads that wait for own writes
 //	state.go     AUTH, OUTPUT and names, said again on each new link
 //	source.go    reading without holding a buffer while waiting
@@ -38,6 +39,11 @@
 // some small commands in a row there it goes to the shared connection again. Whatever
 // is not plain, such as an engine that is lost or a shutdown, is done by the session.
 //
+// Searches have shared connections of their own, one search of a client at a time. Nobody
+// knows how long a search takes: when the oldest one takes long, those behind it, which
+// may be sent again, go to their clients' own connections, and so do all for a while
+// when searches take long on the average.
+//
 // Counting commands and replies says which command a reply belongs to. It is
 // never needed to pass bytes on: at the first thing that it does not understand
 // (malformed bytes, a live fence, a reply to nothing) a session becomes opaque and
@@ -54,10 +60,12 @@
 //   - A client is in one place at a time, and changes it when nothing is owed to it:
 //     replies keep their order. What is about a connection (AUTH, OUTPUT, names) stays
 //     on the client's own, and so does a client that has said it.
-//   - Over a shared connection goes only what an engine answers with one reply, soon,
-//     and what it cannot take for malformed; nobody waits for another's client to read.
+//   - Over a shared connection goes only what an engine answers with one reply, and what
+//     it cannot take for malformed; nobody waits for another's client to read, nor for
+//     another's search longer than longSearch.
 //     What a client does not take is kept, up to Options.MaxUnsent.
-//   - A write is sent once. Nothing that may have been carried out is sent again.
+//   - A write is sent once. Nothing that may have been carried out is sent again, but a
+//     search behind a long one.
 //   - An incomplete command of up to 512 bytes is held back until it is whole or
 //     longer, and an HTTP request until its head, of at most Options.MaxHead, and so
 //     much of its body have come; what else a session holds is one buffer while it

@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"evenkeel/internal/epoll"
 	"evenkeel/pkg/proxy"
@@ -33,6 +34,7 @@ type guest struct {
 	r     *proxy.Raw
 	back  chan struct{} // holds one when it has been handed back
 	owed  atomic.Int32  // commands under way
+	on    *lane         // that of the last command
 	held  []byte        // what has been read and not been sent to the engine
 	out   []byte        // replies that the client has not taken
 	wants epoll.Events  // what the poller waits for
@@ -42,13 +44,15 @@ type guest struct {
 	gone    bool // has been
 
 	// Why it has been handed back, beside held, which is not for a shared connection.
-	err   error // reading has ended
-	slow  bool  // out is full
-	sent  bool  // it has sent small commands
-	other bool  // it has sent something else than small commands
-	heavy bool  // a reply was big, or many commands were under way
-	lost  error // the engine was lost
-	mid   bool  // within a reply
+	err    error         // reading has ended
+	slow   bool          // out is full
+	sent   bool          // it has sent small commands
+	other  bool          // it has sent something else than small commands
+	heavy  bool          // a reply was big, or many commands were under way
+	lost   error         // the engine was lost
+	moved  bool          // held begins with a search that was here, and was not answered
+	waited time.Duration // how long that has been waiting
+	mid    bool          // within a reply
 }
 
 // read takes what the client has sent.
@@ -66,30 +70,22 @@ func (g *guest) read() {
 	}
 }
 
-// take passes on the small commands that b begins with; the last fresh bytes of it
-// have not been counted. Behind anything else the client is on its way back.
+// take passes on the commands that b begins with; the last fresh bytes of it have not
+// been counted. Behind anything that is not for here the client is on its way back.
 func (g *guest) take(b []byte, fresh int) {
-	l := g.l
 	v, commands, off := verdictSmall, 0, 0
-	open := l.open()
-	if !open {
-		v = verdictPrivate
-	}
-	for v == verdictSmall && off < len(b) {
-		if g.owed.Load() >= maxOwed {
-			v, g.heavy = verdictPrivate, true
-			break
-		}
+	for off < len(b) {
 		var k *known
 		var n int
-		if k, n, v = l.b.table.small(b[off:]); v == verdictSmall {
-			l.queue.add(query{g: g, cmd: k, at: l.now})
-			g.owed.Add(1)
-			off += n
-			commands++
+		if k, n, v = g.l.b.table.small(b[off:]); v == verdictSmall && !g.pass(k, b[off:off+n]) {
+			v = verdictPrivate
 		}
+		if v != verdictSmall {
+			break
+		}
+		off += n
+		commands++
 	}
-	l.out = append(l.out, b[:off]...)
 	g.sent = g.sent || commands > 0
 	g.held = append(g.held[:0], b[off:]...)
 	if len(g.held) == 0 {
@@ -97,9 +93,30 @@ func (g *guest) take(b []byte, fresh int) {
 	}
 	g.r.Received(fresh, commands)
 	if v == verdictPrivate {
-		g.other = open
+		g.other = g.l.lanes[laneSmall].engine != nil && g.l.alone()
 		g.leave(nil)
 	}
+}
+
+// pass lets the engine have a command, if that can be here.
+func (g *guest) pass(k *known, raw []byte) bool {
+	to, owed := g.l.lanes[laneSmall], g.owed.Load()
+	if k.search {
+		to = g.l.lanes[laneSearches]
+	}
+	switch {
+	case !g.l.alone():
+		return false
+	case owed >= maxOwed, to.searches && owed > 0, to.searches && to.engine != nil && !to.open():
+		g.heavy = true // gains nothing here
+		return false
+	case !to.open(), owed > 0 && to != g.on: // replies keep the order of the commands
+		return false
+	}
+	to.add(query{g: g, cmd: k, at: g.l.now}, raw)
+	g.on = to
+	g.owed.Add(1)
+	return true
 }
 
 // leave stops the reading of the client, which is handed back as soon as nothing

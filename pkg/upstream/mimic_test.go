@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ type mimic struct {
 	t    testing.TB
 	addr string
 	wg   sync.WaitGroup
+	slow atomic.Int64 // how long a search takes, in ns
 
 	mu    sync.Mutex
 	ln    net.Listener
@@ -96,6 +98,9 @@ func (m *mimic) serve(nc net.Conn) {
 		}
 		m.mu.Unlock()
 		for _, c := range cmds {
+			if strings.EqualFold(c.Args[0], "nearby") {
+				time.Sleep(time.Duration(m.slow.Load()))
+			}
 			out = append(out, answerOf(c.Args)...)
 		}
 		if _, err := nc.Write(out); err != nil {
@@ -157,8 +162,8 @@ func startSharing(t testing.TB, o Options, po proxy.Options) *fixture {
 func (f *fixture) call() {
 	f.t.Helper()
 	for _, l := range f.b.sharing.all {
-		l.call()
-		f.eventually("shared connection", l.up.Load)
+		l.lanes[laneSmall].call()
+		f.eventually("shared connection", l.lanes[laneSmall].up.Load)
 	}
 }
 

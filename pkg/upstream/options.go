@@ -52,7 +52,7 @@ type Options struct {
 	MaxHead int
 
 	// SharedConnections is how many connections to the engine clients share for small
-	// commands. Default 0: none.
+	// commands, and how many for short searches. Default 0: none.
 	SharedConnections int
 	// MaxUnsent is how many bytes of replies that came over a shared connection are kept
 	// for a client that does not take them; with more it is disconnected. Default 64 MiB.

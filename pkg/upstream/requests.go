@@ -176,7 +176,7 @@ func (r *requests) leave(b []byte, at, n int, args, size int64) (int, event) {
 // which word is the name: TIMEOUT has a command behind it.
 func (r *requests) word(word, name int64, text []byte) int64 {
 	if word > name {
-		r.live = r.live || len(text) == len(fenceWord) && bytes.EqualFold(text, []byte(fenceWord))
+		r.live = r.live || isFence(text)
 		return name
 	}
 	if word == name {
@@ -334,4 +334,9 @@ func header(b []byte) (value int64, n int, ok bool) {
 		value = -value
 	}
 	return value, i + 2, true
+}
+
+// isFence says whether a word of a search makes it live.
+func isFence(word []byte) bool {
+	return len(word) == len(fenceWord) && bytes.EqualFold(word, []byte(fenceWord))
 }

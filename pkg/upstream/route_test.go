@@ -314,11 +314,10 @@ func TestTLS(t *testing.T) {
 		return ln
 	}
 	leader, here := newEcho(t, "leader"), newEcho(t, "here")
-	po := proxy.Options{HeaderTimeout: 200 * time.Millisecond}
-	lead := startOn(t, Options{Engine: leader.addr}, po, secure())
+	lead := startOn(t, Options{Engine: leader.addr}, proxy.Options{}, secure())
 	f := startOn(t, Options{Engine: here.addr, DialLeader: client.Dial, Offset: func(context.Context) (int64, error) { return 0, nil },
 		WaitFor: func(context.Context, int64) error { return nil },
-		Route:   func() Route { return Route{Following: true, Leader: lead.addr, Fit: true} }}, po, secure())
+		Route:   func() Route { return Route{Following: true, Leader: lead.addr, Fit: true} }}, proxy.Options{}, secure())
 	nc, err := client.Dial(context.Background(), f.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -333,6 +332,7 @@ func TestTLS(t *testing.T) {
 	c.wantEnd("")
 
 	// A client that does not begin with a handshake is not waited for.
+	f = startOn(t, Options{Engine: here.addr}, proxy.Options{HeaderTimeout: 200 * time.Millisecond}, secure())
 	dial(t, f.addr).wantEnd("")
 	f.eventually("no handshake", func() bool { return f.Stats().Closed[proxy.ClosedHandshake] == 1 })
 }

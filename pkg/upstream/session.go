@@ -33,9 +33,12 @@ type session struct {
 	drop   error // why the command that is inside goes nowhere: its engine cannot be reached
 	route  Route // as of the last piece
 	own    ownWrites
-	streak int  // small commands since the last other one
+	streak int  // commands that could be shared since the last other one
 	spoke  bool // it has sent commands over a shared connection
 	wants  int  // how many make a shared connection worth a try
+
+	again  int           // commands of what comes next that have been counted
+	waited time.Duration // how long those have been here
 
 	guest atomic.Pointer[guest] // the client is on a shared connection
 
@@ -234,13 +237,14 @@ func (s *session) take(b []byte, held int) {
 		return
 	}
 	s.route = s.b.opts.Route()
-	at := time.Since(s.began)
+	at := time.Since(s.began) - s.waited
+	commands, start, off := -s.again, 0, 0
+	s.waited, s.again = 0, 0
 	if s.web != nil {
 		s.r.Received(len(b), 0)
 		s.gather(b, at)
 		return
 	}
-	commands, start, off := 0, 0, 0
 	for off < len(b) {
 		n, ev := s.req.next(b[off:])
 		if ev == eventHold {
@@ -276,7 +280,7 @@ func (s *session) note(raw []byte, at time.Duration) {
 		s.r.Transport(s.req.kind)
 	}
 	cmd := s.req.cmd
-	if s.streak++; !cmd.small || s.req.kind != resp.RESP {
+	if s.streak++; !cmd.small && !cmd.search || s.req.live || s.req.kind != resp.RESP {
 		s.streak = 0
 	}
 	e := entry{cmd: cmd, at: at, n: 1, live: s.req.live, native: s.req.kind == resp.Native}

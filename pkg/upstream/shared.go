@@ -2,11 +2,8 @@ package upstream
 
 import (
 	"context"
-	"errors"
-	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"evenkeel/internal/epoll"
@@ -15,54 +12,12 @@ import (
 const (
 	// sharedBuffer is what is read at once, in bytes, and held bytes before it.
 	sharedBuffer = 64<<10 + maxSmall
-	// maxBacklog is how much an engine may leave unread until clients are not read.
-	maxBacklog = 1 << 20
-	// keepBacklog is the largest buffer for commands that is kept.
-	keepBacklog = 256 << 10
-	// engineID is the engine's in the poller; clients have others.
-	engineID = 0
+
+	laneSmall    = 0
+	laneSearches = 1
 )
 
-// Ends of a shared connection that are not the network's.
-var (
-	errUnasked = errors.New("it said something that was not asked for")
-	errGarbled = errors.New("it sent what is no reply")
-	errPanic   = errors.New("the sidecar failed; see its log")
-)
-
-// query is a command under way.
-type query struct {
-	g   *guest
-	cmd *known
-	at  time.Duration
-}
-
-// queries are in the order in which they were sent.
-type queries struct {
-	all   []query
-	first int
-}
-
-func (q *queries) empty() bool   { return q.first == len(q.all) }
-func (q *queries) add(e query)   { q.all = append(q.all, e) }
-func (q *queries) oldest() query { return q.all[q.first] }
-
-// drop takes the oldest one away.
-func (q *queries) drop() {
-	const few = 1024
-	q.all[q.first] = query{}
-	q.first++
-	switch {
-	case q.empty():
-		q.first, q.all = 0, q.all[:0]
-	case q.first >= few && q.first > len(q.all)/2:
-		n := copy(q.all, q.all[q.first:])
-		clear(q.all[n:])
-		q.first, q.all = 0, q.all[:n]
-	}
-}
-
-// shared is one connection to the engine, and the clients on it. What is not said
+// shared is connections to the engine, and the clients on them. What is not said
 // otherwise belongs to its goroutine.
 type shared struct {
 	b      *Backend
@@ -70,23 +25,17 @@ type shared struct {
 	ctx    context.Context //nolint:containedctx // ends with the Backend
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	up     atomic.Bool // there is a connection
-	called atomic.Bool // somebody has asked for one
 
-	engine  *epoll.Socket // nil: none
-	dialing bool
-	wants   epoll.Events // of the engine
+	lanes   [laneSearches + 1]*lane
 	guests  map[int32]*guest
-	last    int32 // id that was given
-	queue   queries
-	out     []byte   // commands that the engine has not taken
-	paused  []*guest // are not read, as there is so much of that
-	rep     replies
-	size    int // of the reply that is coming, so far
+	last    int32    // id that was given
+	paused  []*guest // are not read, as the engine has so much to take
 	in      []byte
 	now     time.Duration // since the Backend was made
 	routed  bool          // follows is of this round
 	follows bool
+
+	long, usual, rest time.Duration // longSearch and its like, but in tests
 
 	mu   sync.Mutex
 	asks []func() // what others want done
@@ -98,7 +47,10 @@ func newShared(b *Backend) (*shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &shared{b: b, poll: p, guests: map[int32]*guest{}, in: make([]byte, sharedBuffer)}
+	l := &shared{b: b, poll: p, guests: map[int32]*guest{}, in: make([]byte, sharedBuffer), long: longSearch, usual: usualSearch, rest: searchRest}
+	for i := range l.lanes {
+		l.lanes[i] = &lane{l: l, id: int32(i), searches: i == laneSearches} //nolint:gosec // few
+	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.wg.Go(l.run)
 	return l, nil
@@ -135,7 +87,7 @@ func (l *shared) run() {
 		l.end(err)
 	}()
 	for l.ctx.Err() == nil {
-		ready, waitErr := l.poll.Wait()
+		ready, waitErr := l.poll.Wait(l.patience())
 		if waitErr != nil {
 			l.b.opts.Logger.Error("a shared connection cannot go on; its clients get their own", "err", waitErr)
 			err = waitErr
@@ -147,13 +99,23 @@ func (l *shared) run() {
 	}
 }
 
+// patience is how long to wait: until somebody has waited for too long, or for ever.
+func (l *shared) patience() time.Duration {
+	n := l.lanes[laneSearches]
+	if n.queue.len() < 2 || n.eased {
+		return epoll.Forever
+	}
+	return max(0, n.since+l.long-l.now)
+}
+
 // serve is one round: the engine comes first, so that clients meet it as it is.
 func (l *shared) serve(ready []epoll.Ready) {
 	for _, e := range ready {
-		if e.ID == engineID && e.Events&^epoll.Out != 0 {
-			l.readEngine()
+		if e.Events&^epoll.Out != 0 && int(e.ID) < len(l.lanes) && l.lanes[e.ID].engine != nil {
+			l.lanes[e.ID].read()
 		}
 	}
+	l.lanes[laneSearches].ease()
 	for _, e := range ready {
 		// No id is given twice within a round: asks come behind it.
 		if g := l.guests[e.ID]; g != nil {
@@ -178,7 +140,9 @@ func (l *shared) end(err error) {
 	for _, f := range asks { // somebody waits for what they do
 		f()
 	}
-	l.lose(err)
+	for _, n := range l.lanes {
+		n.lose(err)
+	}
 	for _, g := range l.guests {
 		g.leaving = true
 		g.hand()
@@ -187,8 +151,8 @@ func (l *shared) end(err error) {
 
 // join lets g be served here, beginning with first.
 func (l *shared) join(g *guest, first []byte) {
-	for l.last++; l.last <= engineID || l.guests[l.last] != nil; l.last++ {
-		l.last = max(l.last, engineID)
+	for l.last++; int(l.last) < len(l.lanes) || l.guests[l.last] != nil; l.last++ {
+		l.last = max(l.last, int32(len(l.lanes))-1) //nolint:gosec // few
 	}
 	g.l, g.id, g.wants = l, l.last, epoll.In
 	if err := l.poll.Add(g.sock, g.id, g.wants); err != nil {
@@ -210,145 +174,20 @@ func (l *shared) remove(g *guest) {
 	l.b.count.guests.Add(-1)
 }
 
-// open says whether commands may be sent: there is an engine, and nothing to
-// choose between it and a leader.
-func (l *shared) open() bool {
+// alone says whether there is nothing to choose between the engine and a leader.
+func (l *shared) alone() bool {
 	if !l.routed {
 		l.routed, l.follows = true, l.b.opts.Route().Following
 	}
-	if l.engine == nil {
-		l.dial()
-	}
-	return l.engine != nil && !l.follows && l.ctx.Err() == nil
+	return !l.follows && l.ctx.Err() == nil
 }
 
-// call asks for a connection, from anywhere.
-func (l *shared) call() {
-	if l.called.CompareAndSwap(false, true) {
-		l.ask(l.dial)
-	}
-}
-
-// dial begins to connect. Those who cannot wait get their own connections.
-func (l *shared) dial() {
-	if l.dialing || l.engine != nil || l.ctx.Err() != nil {
-		return
-	}
-	l.dialing = true
-	l.wg.Go(func() {
-		nc, err := l.b.engine.dial(l.ctx)
-		if !l.ask(func() { l.connected(nc, err) }) && nc != nil {
-			_ = nc.Close() // it has said nothing
-		}
-	})
-}
-
-func (l *shared) connected(nc net.Conn, err error) {
-	l.dialing = false
-	if err != nil {
-		l.called.Store(false) // the next one who needs it tries again
-		return
-	}
-	sock, err := epoll.Detach(nc)
-	if err != nil {
-		_ = nc.Close()
-		l.b.opts.Logger.Warn("the connection to the engine cannot be shared", "err", err)
-		l.dialing = true // nor could another one
-		return
-	}
-	if err := l.poll.Add(sock, engineID, epoll.In); err != nil {
-		l.b.opts.Logger.Error("the connection to the engine cannot be shared", "err", errors.Join(err, sock.Close()))
-		return
-	}
-	l.engine, l.wants = sock, epoll.In
-	l.up.Store(true)
-	l.b.count.links.Add(1)
-	l.b.count.dials.Add(1)
-}
-
-// readEngine takes what the engine has sent.
-func (l *shared) readEngine() {
-	n, err := l.engine.Read(l.in)
-	if errors.Is(err, epoll.ErrAgain) {
-		return
-	}
-	if err == nil {
-		err = l.deliver(l.in[:n])
-	}
-	if err != nil {
-		l.lose(err)
-	}
-}
-
-// deliver gives each client its replies, those that follow each other at once.
-func (l *shared) deliver(b []byte) error {
-	start, off := 0, 0
-	for off < len(b) {
-		if l.queue.empty() {
-			return errUnasked
-		}
-		n, whole, ok := l.rep.next(b[off:])
-		q := l.queue.oldest()
-		if !ok {
-			q.g.give(b[start:off])
-			return errGarbled
-		}
-		off += n
-		l.size += n
-		if whole {
-			l.answered(q)
-		}
-		if off == len(b) || whole && (l.queue.empty() || l.queue.oldest().g != q.g) {
-			q.g.give(b[start:off])
-			start = off
-			q.g.settle()
-		}
-	}
-	return nil
-}
-
-// answered is about the oldest command, whose reply is whole.
-func (l *shared) answered(q query) {
-	l.b.opts.Observe(q.cmd.name, l.now-q.at, l.rep.failed())
-	l.queue.drop()
-	q.g.owed.Add(-1)
-	if l.size >= bigReply && !q.g.gone {
-		q.g.heavy, q.g.leaving = true, true // when it has been given
-	}
-	l.size = 0
-}
-
-// flush sends commands to the engine.
+// flush sends commands to the engine, and reads the clients again when it has taken
+// enough.
 func (l *shared) flush() {
-	if l.engine == nil || len(l.out) == 0 && l.wants == epoll.In {
-		return
+	for _, n := range l.lanes {
+		n.flush()
 	}
-	n, err := l.engine.Write(l.out)
-	if err != nil && !errors.Is(err, epoll.ErrAgain) {
-		l.lose(err)
-		return
-	}
-	l.out = l.out[:copy(l.out, l.out[n:])]
-	l.unpause()
-	wants := epoll.In
-	if len(l.out) > 0 {
-		wants |= epoll.Out
-	} else if cap(l.out) > keepBacklog {
-		l.out = nil
-	}
-	if wants != l.wants {
-		l.wants = wants
-		if err := l.poll.Set(l.engine, engineID, wants); err != nil {
-			l.lose(err)
-		}
-	}
-}
-
-// full says whether the engine has so much to take that no more is read for it.
-func (l *shared) full() bool { return len(l.out) > maxBacklog }
-
-// unpause reads the clients again when the engine has taken enough.
-func (l *shared) unpause() {
 	if l.full() {
 		return
 	}
@@ -361,30 +200,12 @@ func (l *shared) unpause() {
 	l.paused = l.paused[:0]
 }
 
-// lose ends the connection to the engine. Clients with commands under way are handed
-// back: nobody knows whether those have run.
-func (l *shared) lose(err error) {
-	if l.engine == nil {
-		return
-	}
-	l.up.Store(false)
-	l.called.Store(false)
-	_ = l.poll.Remove(l.engine)
-	_ = l.engine.Close() // whatever it says, it is over
-	l.engine = nil
-	l.b.count.links.Add(-1)
-	if l.ctx.Err() == nil {
-		l.b.count.lost.Add(1)
-		l.b.opts.Logger.Warn("a shared connection to the engine was lost", "address", l.b.engine.addr, "err", err)
-	}
-	for mid := l.rep.begun; !l.queue.empty(); mid = false {
-		if g := l.queue.oldest().g; !g.gone {
-			g.lost, g.mid = err, mid
-			g.hand()
+// full says whether the engine has so much to take that no client is read.
+func (l *shared) full() bool {
+	for _, n := range l.lanes {
+		if n.full() {
+			return true
 		}
-		l.queue.drop()
 	}
-	l.b.count.kept.Add(int64(len(l.guests)))
-	l.queue, l.rep, l.out, l.size = queries{}, replies{}, nil, 0
-	l.unpause()
+	return false
 }

@@ -62,7 +62,8 @@ func TestGoesPrivate(t *testing.T) {
 		name, in, out, word string
 		back                bool // it comes back
 	}{
-		{"search", array("NEARBY", "k", "x"), answerOf([]string{"NEARBY", "k", "x"}), "nearby", true},
+		{"fence", array("NEARBY", "k", "Fence"), answerOf([]string{"NEARBY", "k", "Fence"}), "nearby", true},
+		{"other", array("STATS", "k"), "-BAD unknown command\r\n", "stats", true},
 		{"large", array("SET", "k", "id", "STRING", strings.Repeat("z", maxSmall)), "+OK\r\n", "set", true},
 		{"plain", "PING\r\n", "+PONG\r\n", "ping", true},
 		{"unknown", array("NONSENSE"), "-BAD unknown command\r\n", "nonsense", true},
@@ -470,7 +471,7 @@ func TestOwnLinkEnds(t *testing.T) {
 	engine := newMimic(t)
 	f := startSharing(t, Options{Engine: engine.addr}, proxy.Options{})
 	c := f.guest()
-	c.ask("NEARBY", "k", "x")
+	c.ask("STATS", "k")
 	f.eventually("a guest again", func() bool {
 		c.ask("GET", "k", "x")
 		return f.b.Stats().Guests == 1
@@ -480,7 +481,7 @@ func TestOwnLinkEnds(t *testing.T) {
 	}
 	f.eventually("given up", func() bool { return engine.connections() == 1 && f.b.Stats().Links == 1 })
 	c.ask("GET", "k", "x")
-	c.ask("NEARBY", "k", "x")
+	c.ask("STATS", "k")
 	if s := f.b.Stats(); s.Links != 2 || s.Kept != 0 || s.Lost != 0 {
 		t.Errorf("%+v", s)
 	}

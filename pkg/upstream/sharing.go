@@ -77,8 +77,8 @@ func (s *session) mayShare() bool {
 func (s *session) share(first []byte) bool {
 	h := s.b.sharing
 	l := h.all[int(h.turn.Add(1))%len(h.all)]
-	if !l.up.Load() {
-		l.call()
+	if first := l.lanes[laneSmall]; !first.up.Load() {
+		first.call()
 		return false
 	}
 	sock, err := s.r.Detach()
@@ -153,7 +153,7 @@ func (s *session) resume(g *guest) {
 	case g.lost != nil:
 		s.lostAsGuest(g)
 		return
-	case g.err != nil:
+	case g.err != nil && !g.moved:
 		s.held = append(s.held, g.held...)
 		s.readFailed(g.err)
 		return
@@ -165,13 +165,20 @@ func (s *session) resume(g *guest) {
 	if g.heavy {
 		s.wants = settledHeavy
 	}
+	if g.moved {
+		s.again, s.waited = 1, g.waited
+	}
 	if len(g.held) > 0 {
 		s.take(g.held, len(g.held))
 	}
-	if g.heavy || g.other {
+	if g.heavy || g.other || g.moved {
 		s.streak = 0
 	}
-	if s.r.Draining() && !s.isOver() {
+	switch {
+	case s.isOver():
+	case g.err != nil:
+		s.readFailed(g.err)
+	case s.r.Draining():
 		s.drain()
 	}
 }

@@ -7,6 +7,10 @@ var smallCommands = [...]string{
 	"get", "set", "fget", "fset", "del", "exists", "fexists", "expire", "persist", "ttl", "type", "bounds", "ping", "echo",
 }
 
+// searches may go over connections that clients share for them, as long as they are
+// found soon; but not when they stay, as fences do.
+var searches = [...]string{"nearby", "within", "intersects", "scan", "search"}
+
 // maxSmall is the largest of them, in bytes.
 const maxSmall = 4 << 10
 
@@ -14,12 +18,13 @@ const maxSmall = 4 << 10
 type verdict uint8
 
 const (
-	verdictSmall   verdict = iota // a small command
+	verdictSmall   verdict = iota // a small command, or a search
 	verdictPart                   // what may become one
 	verdictPrivate                // anything else
 )
 
-// small looks at what b begins with, and returns a small command and its length.
+// small looks at what b begins with, and returns a small command, or a search, and its
+// length.
 // It takes what client libraries send and nothing else: an engine ends a connection
 // on which it reads something wrong, and others are on that one, too.
 func (t *table) small(b []byte) (k *known, n int, v verdict) {
@@ -42,9 +47,11 @@ func (t *table) small(b []byte) (k *known, n int, v verdict) {
 		case b[end] != '\r' || b[end+1] != '\n':
 			return nil, 0, verdictPrivate
 		case word == 0:
-			if k = t.find(b[text:end]); !k.small {
+			if k = t.find(b[text:end]); !k.small && !k.search {
 				return nil, 0, verdictPrivate
 			}
+		case k.search && isFence(b[text:end]):
+			return nil, 0, verdictPrivate
 		}
 		at = end + 2
 	}

@@ -24,7 +24,12 @@ func TestSmall(t *testing.T) {
 		{array("SET", "k", "id", "STRING", long[:3900]), 3949, "set", verdictSmall},
 		{array("SET", "k", "id", "STRING", long), 0, "", verdictPrivate},
 		{"*5\r\n$3\r\nSET\r\n$4096\r\nzz", 0, "", verdictPrivate},
-		{array("SCAN", "k"), 0, "", verdictPrivate},
+		{array("SCAN", "k"), 21, "scan", verdictSmall},
+		{array("nearby", "k", "LIMIT", "1", "POINT", "1", "2"), 66, "nearby", verdictSmall},
+		{array("WITHIN", "k", "FENCE", "BOUNDS", "1", "2", "3", "4"), 0, "", verdictPrivate},
+		{array("INTERSECTS", "k", "fencE", "x"), 0, "", verdictPrivate},
+		{array("SEARCH", "fence", "IDS"), 0, "", verdictPrivate}, // a key, but who would look
+		{array("STATS", "k"), 0, "", verdictPrivate},
 		{array("TIMEOUT", "1", "GET", "k", "id"), 0, "", verdictPrivate},
 		{array("GETS"), 0, "", verdictPrivate},
 		{array(""), 0, "", verdictPrivate},

@@ -17,12 +17,13 @@ type Stats struct {
 	OwnWriteWaits  int64 `json:"own_write_waits"`  // reads that waited for a write of their connection
 	OwnWriteMisses int64 `json:"own_write_misses"` // those that waited in vain, and went to the leader
 	Guests         int64 `json:"shared_clients"`   // clients on shared connections now
+	Moved          int64 `json:"searches_moved"`   // searches that were taken off shared connections, behind one that takes long
 	Slow           int64 `json:"slow_clients"`     // clients on shared connections that were disconnected because they did not take their replies
 }
 
 type counters struct {
-	links, dials, dialFailures, refused, lost, lostCommands, kept, opaque atomic.Int64
-	forwarded, leaderReads, ownWriteWaits, ownWriteMisses, guests, slow   atomic.Int64
+	links, dials, dialFailures, refused, lost, lostCommands, kept, opaque      atomic.Int64
+	forwarded, leaderReads, ownWriteWaits, ownWriteMisses, guests, slow, moved atomic.Int64
 }
 
 // Stats returns the counters now.
@@ -32,7 +33,7 @@ func (b *Backend) Stats() Stats {
 		Links: n.links.Load(), Dials: n.dials.Load(), DialFailures: n.dialFailures.Load(), Refused: n.refused.Load(),
 		Lost: n.lost.Load(), LostCommands: n.lostCommands.Load(), Kept: n.kept.Load(), Opaque: n.opaque.Load(),
 		Forwarded: n.forwarded.Load(), LeaderReads: n.leaderReads.Load(),
-		Guests: n.guests.Load(), Slow: n.slow.Load(),
+		Guests: n.guests.Load(), Moved: n.moved.Load(), Slow: n.slow.Load(),
 		OwnWriteWaits: n.ownWriteWaits.Load(), OwnWriteMisses: n.ownWriteMisses.Load(),
 	}
 }

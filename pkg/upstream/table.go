@@ -40,16 +40,17 @@ const (
 
 // known is what is known of a command.
 type known struct {
-	name  string // lower case, what is reported
-	class Class
-	state slot // with keeps
-	keeps bool // it may change state
-	fence bool // may be a live fence
-	turns bool // its reply is followed by what nobody has asked for
-	wraps bool // TIMEOUT: two words on, the command begins
-	ends  bool // QUIT
-	small bool // may be for a shared connection
-	full  bool // AOF: a follower may take nothing for long
+	name   string // lower case, what is reported
+	class  Class
+	state  slot // with keeps
+	keeps  bool // it may change state
+	fence  bool // may be a live fence
+	turns  bool // its reply is followed by what nobody has asked for
+	wraps  bool // TIMEOUT: two words on, the command begins
+	ends   bool // QUIT
+	small  bool // may be for a shared connection
+	search bool // may be for a shared connection of searches
+	full   bool // AOF: a follower may take nothing for long
 }
 
 // maxName is longer than any name that is known.
@@ -100,6 +101,9 @@ func newTable() *table {
 	}
 	for _, name := range smallCommands {
 		t.names[name].small = true
+	}
+	for _, name := range searches {
+		t.names[name].search = true
 	}
 	return t
 }
