@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for an event.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // pair is a leader, a follower and the bridge between them. Both links go through
 // wires that can be cut.
