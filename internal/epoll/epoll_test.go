@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // pair is both ends of a connection.
 func pair(t *testing.T, network, addr string) (here, there net.Conn) {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var bg = context.Background()
 
 // patience bounds everything that is waited for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 type change = func(*Options)
 

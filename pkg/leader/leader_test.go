@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long an event may take before a test gives up.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var errDiverged = errors.New("diverged")
 

@@ -33,7 +33,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for an event.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // server is a node with all of its real parts, serving on 127.0.0.1.
 type server struct {

@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for an event.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // pair is a leader and a follower with a real store.
 type pair struct {
