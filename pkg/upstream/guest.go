@@ -105,12 +105,12 @@ func (g *guest) pass(k *known, raw []byte) bool {
 		to = g.l.lanes[laneSearches]
 	}
 	switch {
-	case !g.l.alone():
+	case !g.l.alone(), !to.open():
 		return false
-	case owed >= maxOwed, to.searches && owed > 0, to.searches && to.engine != nil && !to.open():
-		g.heavy = true // gains nothing here
+	case owed >= maxOwed, owed > 0 && to.searches:
+		g.heavy = true // it gains nothing here
 		return false
-	case !to.open(), owed > 0 && to != g.on: // replies keep the order of the commands
+	case owed > 0 && to != g.on: // replies keep the order of the commands
 		return false
 	}
 	to.add(query{g: g, cmd: k, at: g.l.now}, raw)
