@@ -24,6 +24,7 @@
 //	events.go    --fences: messages to subscribers, live fences and webhooks
 //	proxy.go     --proxy: our proxy, with a shared connection and without, HAProxy and twemproxy before one server
 //	proxyload.go --proxy: they take turns in short rounds
+//	proxyidle.go --proxy: the memory of many clients that say nothing
 //	report.go    numbers, ratios, table, JSON
 //	progress.go  one line that says what goes on
 package main

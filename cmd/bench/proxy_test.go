@@ -19,6 +19,8 @@ func TestProxyReport(t *testing.T) {
 	middle := r.row("p50", "ms")
 	middle.added = true
 	middle.values = map[string][]float64{"direct": {1, 2, 3}, "evenkeel": {2, 3, 4}}
+	idle := r.row("idle", "MB")
+	idle.alone, idle.better, idle.values = true, "<= 150", map[string][]float64{"evenkeel": {77}}
 	var out strings.Builder
 	if err := r.write(&out, options{}, "tile38"); err != nil {
 		t.Fatal(err)
@@ -28,6 +30,7 @@ func TestProxyReport(t *testing.T) {
 		"GET, /s 100 98.0 0.98 not installed refused >= 0.95 met",
 		"p99, ms 2.00 2.50 +0.50 not installed 2.00 +0.00 <= 0.15 MISSED",
 		"p50, ms 2.00 3.00 +1.00 not installed -",
+		"idle, MB - 77.0 not installed - <= 150 met",
 		"CPU, µs - 7.00 not installed -",
 	} {
 		if !strings.Contains(text, want) {

@@ -32,6 +32,7 @@ type proxyRow struct {
 	better string               // what the ratio, or the difference, to direct should be; "": not compared
 	values map[string][]float64 // by front, one for each round
 	added  bool                 // compare by difference
+	alone  bool                 // not compared: better is for the value
 	failed map[string]string    // why a front has none
 }
 
@@ -88,7 +89,22 @@ func compareFronts(ctx context.Context, o options, all []*front, say *progress) 
 		middle.values[f.name] = append(middle.values[f.name], load.Quantile(all, 50).Seconds()*1e3)
 		return load.Quantile(all, 99).Seconds() * 1e3, ctx.Err()
 	})
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	idle := r.row(fmt.Sprintf("%d idle connections, memory of the proxy", idleConns), "MB")
+	idle.alone, idle.better = true, "<= 150"
+	say.start("%s", idle.name)
+	for _, f := range all {
+		if f.name == "evenkeel" { // the others need as many connections to the engine, or are told not to have so many
+			mb, err := idleMemory(ctx, f)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", f.name, idle.name, err)
+			}
+			idle.values[f.name] = []float64{mb}
+		}
+	}
+	return r, nil
 }
 
 func (r *proxyReport) row(name, unit string) *proxyRow {
@@ -150,8 +166,11 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// against is the median, over the rounds, of a front compared with direct.
+// against is the median, over the rounds, of a front compared with direct, or alone.
 func (x *proxyRow) against(name string) float64 {
+	if x.alone {
+		return median(x.values[name])
+	}
 	direct := x.values["direct"]
 	var all []float64
 	for i, v := range x.values[name] {
@@ -196,7 +215,7 @@ func (r *proxyReport) write(w io.Writer, o options, engine string) error {
 				switch {
 				case x.added:
 					compared = fmt.Sprintf("%+.2f", x.against(f.name))
-				case x.better != "":
+				case x.better != "" && !x.alone:
 					compared = fmt.Sprintf("%.2f", x.against(f.name))
 				}
 			}
