@@ -138,8 +138,9 @@ func TestHooksAreIndependent(t *testing.T) {
 	for i := range 10 {
 		expect(t, "messages", box.wait(t, fmt.Sprint(i), 200), numbers(0, 200))
 	}
-	s := q.Stats()
-	expect(t, "waiting", []any{s.Waiting, s.Unsupported["kafka"]}, []any{6, 2})
+	// A message is noted as delivered behind its delivery.
+	eventually(t, "all but those wait for nothing", func() bool { return q.Stats().Waiting == 6 })
+	expect(t, "not supported", q.Stats().Unsupported["kafka"], 2)
 }
 
 // respServer answers every command with the next of the replies, then the last.
