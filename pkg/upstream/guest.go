@@ -77,7 +77,7 @@ func (g *guest) take(b []byte, fresh int) {
 	for off < len(b) {
 		var k *known
 		var n int
-		if k, n, v = g.l.b.table.small(b[off:]); v == verdictSmall && !g.pass(k, b[off:off+n]) {
+		if k, n, v = g.l.b.table.small(b[off:]); v == verdictSmall && !g.pass(k, b[off:off+n], off+n < len(b)) {
 			v = verdictPrivate
 		}
 		if v != verdictSmall {
@@ -98,8 +98,9 @@ func (g *guest) take(b []byte, fresh int) {
 	}
 }
 
-// pass lets the engine have a command, if that can be here.
-func (g *guest) pass(k *known, raw []byte) bool {
+// pass lets the engine have a command, if that can be here. more: another one has come
+// with it.
+func (g *guest) pass(k *known, raw []byte, more bool) bool {
 	to, owed := g.l.lanes[laneSmall], g.owed.Load()
 	if k.search {
 		to = g.l.lanes[laneSearches]
@@ -107,7 +108,7 @@ func (g *guest) pass(k *known, raw []byte) bool {
 	switch {
 	case !g.l.alone(), !to.open():
 		return false
-	case owed >= maxOwed, owed > 0 && to.searches:
+	case owed >= maxOwed, to.searches && (owed > 0 || more):
 		g.heavy = true // it gains nothing here
 		return false
 	case owed > 0 && to != g.on: // replies keep the order of the commands
