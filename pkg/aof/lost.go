@@ -70,6 +70,12 @@ func (l *Log) keepLost(from int64) (lost Lost, gone bool, err error) {
 func (l *Log) first() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.firstLocked()
+}
+
+// firstLocked goes by the segments alone: while a compaction changes over, the base that
+// they stand behind is not in place yet.
+func (l *Log) firstLocked() int64 {
 	for _, s := range l.segs {
 		if !s.dropping {
 			return s.start

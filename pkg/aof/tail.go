@@ -83,18 +83,7 @@ func (l *Log) tryRegister(offset int64) (*cursor, error) {
 	if l.closed {
 		return nil, ErrClosed
 	}
-	first := int64(0)
-	if l.base != nil {
-		first = l.base.end.Offset
-	}
-	for _, s := range l.segs {
-		if !s.dropping {
-			first = min(first, s.start)
-			break
-		}
-		first = max(first, s.end.Offset) // it is behind a base that is not in place yet
-	}
-	if offset < first || offset > l.seen.Offset {
+	if first := l.firstLocked(); offset < first || offset > l.seen.Offset {
 		return nil, fmt.Errorf("%w: it has %d to %d", ErrGone, first, l.seen.Offset)
 	}
 	c := &cursor{l: l, gen: l.gen, wake: make(chan struct{}, 1), offset: offset}
@@ -300,7 +289,7 @@ func (c *cursor) look() (limit int64, sealed bool, next *logFile, err error) {
 	case s != nil && s.start == c.offset && s.visible > 0:
 		next = s
 	case c.offset < l.seen.Offset: // nobody may remove what a cursor has still to read
-		return 0, false, nil, fmt.Errorf("%w any more: it has %d on, nothing at %d", ErrGone, l.seen.Offset, c.offset)
+		return 0, false, nil, fmt.Errorf("%w any more: it has %d to %d, and %d was to be read", ErrGone, l.firstLocked(), l.seen.Offset, c.offset)
 	}
 	return 0, false, next, nil
 }

@@ -9,11 +9,11 @@ import (
 const levelPoll = 20 * time.Millisecond
 
 // LevelBy returns an Options.Level, by the sizes in bytes of a leader's log and of what
-// its follower has of that, as LiveSource.LogSize reports them. A follower that has shrunk its own log reports less
-// than it has: one whose size does not grow for as long as still, or that has not come
-// there in ten times that, is taken for level, now and whenever it is no further behind.
-// A follower whose size is doubled, as Tile38's may be after the leader's AOFSHRINK, is
-// level always.
+// its follower has of that, as LiveSource.LogSize reports them. A follower that has
+// shrunk its own log reports less than it has: one whose size does not grow for as long
+// as still, or that has not come there in ten times that, is taken for level, now and
+// whenever it is no further behind. A follower whose size is doubled, as Tile38's may be
+// after the leader's AOFSHRINK, is level always.
 func LevelBy(leader, follower func(ctx context.Context) (int64, error), still time.Duration) func(ctx context.Context) error {
 	var less int64 // which the follower reports
 	return func(ctx context.Context) error {
