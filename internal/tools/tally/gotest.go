@@ -25,12 +25,11 @@ type pack struct {
 
 // countGoTest counts tests and subtests, and packages that failed without a
 // test that did (they do not build, panic, leak or time out). Skipped tests are
-// counted and said, but neither passed nor failed.
+// noted: they may run elsewhere.
 func countGoTest(r io.Reader, w io.Writer, total *count) error {
 	packages := make(map[string]*pack)
 	var order []string
 	output := make(map[string][]string) // by package and test
-	skipped := 0
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
@@ -55,7 +54,7 @@ func countGoTest(r io.Reader, w io.Writer, total *count) error {
 		case "output":
 			output[key] = append(output[key], e.Output)
 		case "pass", "fail", "skip":
-			skipped += p.end(e, total, w, output[key])
+			p.end(e, total, w, output[key])
 			if e.Test != "" {
 				delete(output, key)
 			}
@@ -75,28 +74,25 @@ func countGoTest(r io.Reader, w io.Writer, total *count) error {
 			total.fail(w, "%s: failed outside of its tests:\n%s", name, strings.Join(output[name+" "], ""))
 		}
 	}
-	if skipped > 0 {
-		fmt.Fprintf(w, "%d tests were skipped\n", skipped)
-	}
 	return nil
 }
 
-// end takes the result of a test or of the package, and tells how many tests
-// were skipped.
-func (p *pack) end(e event, total *count, w io.Writer, output []string) (skipped int) {
+// end takes the result of a test or of the package.
+func (p *pack) end(e event, total *count, w io.Writer, output []string) {
 	if e.Test == "" {
 		p.ended, p.failed = true, e.Action == "fail"
-		return 0
+		return
 	}
+	name := e.Package + " " + e.Test
 	switch e.Action {
 	case "pass":
 		total.passed++
+		total.ran[name] = true
 	case "fail":
 		p.failedTests++
-		total.fail(w, "%s %s\n%s", e.Package, e.Test, strings.Join(output, ""))
+		total.ran[name] = true
+		total.fail(w, "%s\n%s", name, strings.Join(output, ""))
 	case "skip":
-		fmt.Fprintf(w, "SKIP %s %s\n", e.Package, e.Test)
-		return 1
+		total.skipped = append(total.skipped, name)
 	}
-	return 0
 }

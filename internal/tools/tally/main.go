@@ -32,7 +32,7 @@ func run(args []string, w io.Writer) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	var total count
+	total := count{ran: make(map[string]bool)}
 	for _, s := range steps {
 		name, how, _ := strings.Cut(s, "=")
 		if how == "ok" {
@@ -46,6 +46,7 @@ func run(args []string, w io.Writer) error {
 			total.fail(w, "go test: %v", err)
 		}
 	}
+	total.skips(w)
 	if *wire != "" {
 		if err := countWire(*wire, *later, w, &total); err != nil {
 			total.fail(w, "conformance: %v", err)
@@ -78,6 +79,11 @@ type sum struct{ passed, failed int }
 type count struct {
 	sum
 	failures []string // how each one begins
+
+	// Go tests, by package and name: those that passed or failed, and those that were
+	// skipped, which is said at the end of those that did not run elsewhere either.
+	ran     map[string]bool
+	skipped []string
 }
 
 func (c *count) fail(w io.Writer, format string, args ...any) {
@@ -85,6 +91,21 @@ func (c *count) fail(w io.Writer, format string, args ...any) {
 	why := fmt.Sprintf(format, args...)
 	fmt.Fprintf(w, "FAIL %s\n", why)
 	c.failures = append(c.failures, beginning(why))
+}
+
+// skips says which tests were skipped and did not run with other means either.
+func (c *count) skips(w io.Writer) {
+	n := 0
+	for _, name := range c.skipped {
+		if !c.ran[name] {
+			n++
+			c.ran[name] = true // is said once
+			fmt.Fprintf(w, "SKIP %s\n", name)
+		}
+	}
+	if n > 0 {
+		fmt.Fprintf(w, "%d tests were skipped\n", n)
+	}
 }
 
 // again says at the end how the failures began: who sees only the last lines of a

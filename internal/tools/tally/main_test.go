@@ -124,6 +124,18 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// TestElsewhere: a test that one run skips and another one runs was not skipped.
+func TestElsewhere(t *testing.T) {
+	ran := `{"Action":"pass","Package":"m/a","Test":"TestY"}` + "\n" + `{"Action":"skip","Package":"m/a","Test":"TestZ"}` + "\n" + `{"Action":"pass","Package":"m/a"}`
+	var out strings.Builder
+	if err := run([]string{"-go-test", write(t, "again", ran), "-go-test", write(t, "first", good), "-go-test", write(t, "second", ran)}, &out); err != nil {
+		t.Error(err)
+	}
+	if want := "SKIP m/a TestZ\n1 tests were skipped\n3 passed, 0 failed\n"; out.String() != want {
+		t.Errorf("%q, want %q", &out, want)
+	}
+}
+
 func TestMissingFile(t *testing.T) {
 	var out strings.Builder
 	gone := filepath.Join(t.TempDir(), "gone")
