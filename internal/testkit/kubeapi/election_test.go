@@ -130,5 +130,5 @@ func TestOnUpdate(t *testing.T) {
 	if err := s.Client().CoreV1().Pods("ns").Delete(t.Context(), "p", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, seen, []string{"ADDED p follower", "MODIFIED p follower", "MODIFIED p leader", "DELETED p leader"})
+	equal(t, seen, []string{"ADDED p follower", "MODIFIED p follower", "MODIFIED p leader", "MODIFIED p leader", "DELETED p leader"})
 }

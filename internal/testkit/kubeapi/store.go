@@ -256,14 +256,11 @@ func (s *store) delete(k *kind, namespace, name string, opt metav1.DeleteOptions
 			return apierrors.NewConflict(k.groupResource(), name, fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, old.GetResourceVersion()))
 		}
 	}
-	grace := int64(0)
-	if k.graceful {
-		grace = podGrace(old, opt.GracePeriodSeconds)
-	}
-	if grace == 0 {
+	if !k.graceful {
 		s.remove(k, old)
 		return nil
 	}
+	grace := podGrace(old, opt.GracePeriodSeconds)
 	if had := old.GetDeletionGracePeriodSeconds(); had != nil && *had <= grace {
 		return nil // a deletion is only ever brought forward
 	}
@@ -273,5 +270,8 @@ func (s *store) delete(k *kind, namespace, name string, opt metav1.DeleteOptions
 	obj.SetDeletionGracePeriodSeconds(&grace)
 	obj.SetGeneration(old.GetGeneration() + 1)
 	s.put(k, obj, old)
+	if grace == 0 { // watches have seen what was going to be
+		s.remove(k, obj)
+	}
 	return nil
 }
