@@ -77,6 +77,7 @@ func (x *external) makeMetrics() error {
 			Server:      x.serverSource,
 			Engine:      x.engineSource,
 			Upstream:    x.upstreamSource,
+			Certificate: x.certificateSource(),
 		},
 		Commands: x.backend.CommandNames(),
 		FollowerStates: []string{
@@ -166,9 +167,7 @@ func (x *external) engineSource() metrics.Engine {
 
 func (x *external) upstreamSource() metrics.Upstream {
 	st := x.backend.Stats()
-	u := upstreamMetrics(&st)
-	u.SharedClients, u.SlowClients = st.Guests, uint64(max(st.Slow, 0))
-	return u
+	return upstreamMetrics(&st)
 }
 
 func (x *external) dataSource() metrics.Data {

@@ -83,5 +83,6 @@ func upstreamMetrics(st *upstream.Stats) metrics.Upstream {
 		Connections: st.Links, Dialled: n(st.Dials), DialFailures: n(st.DialFailures), Refused: n(st.Refused),
 		Lost: n(st.Lost), LostCommands: n(st.LostCommands), Forwarded: n(st.Forwarded), LeaderReads: n(st.LeaderReads),
 		OwnWriteWaits: n(st.OwnWriteWaits), OwnWriteMisses: n(st.OwnWriteMisses),
+		SharedClients: st.Guests, SlowClients: n(st.Slow), MovedSearches: n(st.Moved),
 	}
 }

@@ -205,6 +205,16 @@ func TestWebhook(t *testing.T) {
 	if err != nil || !bytes.Contains(text, []byte(`"patchType":"JSONPatch"`)) {
 		t.Errorf("%s, %v", text, err)
 	}
+	if resp, err = client.Get("http://" + m[2] + "/metrics"); err != nil {
+		t.Fatal(err)
+	}
+	text, err = io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	for _, want := range []string{`evenkeel_webhook_reviews_total{outcome="injected"} 1`, "\nevenkeel_certificate_not_after_timestamp_seconds "} {
+		if err != nil || !bytes.Contains(text, []byte(want)) {
+			t.Errorf("no %s in /metrics, %v:\n%s", want, err, text)
+		}
+	}
 	cancel()
 	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)

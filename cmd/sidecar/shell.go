@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type shell struct {
 	listeners *listeners
 	gate      gate
 	dial      func(ctx context.Context, addr string) (net.Conn, error) // to leaders; nil: over TCP as it is
+	secured   *tls.Config                                              // of the clients' listener; nil: no TLS
 
 	metrics  lazyHandler // /metrics answers 503 until the engine is there
 	observer atomic.Pointer[metrics.Metrics]

@@ -29,6 +29,7 @@ func (s *embedded) makeMetrics() error {
 			Collections: s.collections,
 			Server:      s.serverSource,
 			Upstream:    s.upstreamSource,
+			Certificate: s.certificateSource(),
 		},
 		Commands: s.node.CommandNames(),
 		FollowerStates: []string{

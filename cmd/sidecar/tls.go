@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/tlsfile"
 )
 
@@ -93,8 +94,25 @@ func (s *shell) secure() error {
 	if err != nil {
 		return fmt.Errorf("--tls-cert: %w", err)
 	}
-	s.listeners.client = tls.NewListener(s.listeners.client, c)
+	s.listeners.client, s.secured = tls.NewListener(s.listeners.client, c), c
 	return nil
+}
+
+// certificateSource is what the clients' listener shows; nil without TLS.
+func (s *shell) certificateSource() func() metrics.Certificate {
+	if s.secured == nil {
+		return nil
+	}
+	return func() metrics.Certificate { return shownCertificate(s.secured) }
+}
+
+// shownCertificate is how long what a listener shows is valid.
+func shownCertificate(c *tls.Config) metrics.Certificate {
+	cert, err := tlsfile.Shown(c)
+	if err != nil {
+		return metrics.Certificate{} // there is none yet
+	}
+	return metrics.Certificate{NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}
 }
 
 // leaderDial returns how leaders are connected to; nil: over TCP as it is.

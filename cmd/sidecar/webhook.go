@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 
@@ -15,6 +16,7 @@ import (
 
 	"evenkeel/pkg/admin"
 	"evenkeel/pkg/kube/trust"
+	"evenkeel/pkg/metrics"
 	"evenkeel/pkg/tlsfile"
 	"evenkeel/pkg/webhook"
 )
@@ -53,7 +55,7 @@ configuration --webhook-config.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.listen, "listen", ":8443", "address for the API server")
-	f.StringVar(&c.probeListen, "probe-listen", ":9850", "address for /livez and /readyz")
+	f.StringVar(&c.probeListen, "probe-listen", ":9850", "address for /livez, /readyz and /metrics")
 	f.StringVar(&c.files.Cert, "tls-cert", "", "file with the certificate")
 	f.StringVar(&c.files.Key, "tls-key", "", "file with its key")
 	f.StringVar(&c.store.Secret, "cert-secret", "", "Secret for certificates of its own")
@@ -143,6 +145,11 @@ func (c *injector) run(ctx context.Context, errOut io.Writer) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--probe-listen: %w", err), ln.Close())
 	}
+	injector := webhook.NewInjector(c.options, logger)
+	numbers, err := injectorMetrics(injector, secure, rotator)
+	if err != nil {
+		return errors.Join(err, ln.Close(), probe.Close())
+	}
 	logger.Info("webhook", "version", version, "listen", reach(ln), "probes", reach(probe), "image", c.options.Image)
 	var wg sync.WaitGroup
 	ended := make(chan error, 3)
@@ -155,9 +162,9 @@ func (c *injector) run(ctx context.Context, errOut io.Writer) error {
 			}
 		})
 	}
-	part(func() error { return webhook.Serve(ctx, ln, secure, webhook.Handler(c.options, logger), logger) })
+	part(func() error { return webhook.Serve(ctx, ln, secure, injector.Handler(), logger) })
 	part(func() error {
-		return admin.Serve(ctx, probe, admin.Probe(ready, nil), admin.ServeOptions{Logger: logger})
+		return admin.Serve(ctx, probe, admin.Probe(ready, numbers), admin.ServeOptions{Logger: logger})
 	})
 	if rotator != nil {
 		part(func() error { return rotator.Run(ctx) })
@@ -168,6 +175,18 @@ func (c *injector) run(ctx context.Context, errOut io.Writer) error {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// injectorMetrics shows what the injector's parts report; rotator may be nil.
+func injectorMetrics(i *webhook.Injector, secure *tls.Config, rotator *webhook.Rotator) (http.Handler, error) {
+	from := metrics.WebhookSources{
+		Reviews:     func() metrics.Reviews { return metrics.Reviews(i.Reviews()) },
+		Certificate: func() metrics.Certificate { return shownCertificate(secure) },
+	}
+	if rotator != nil {
+		from.Failing = rotator.Failing
+	}
+	return metrics.Webhook(from)
 }
 
 // rotator makes certificates, and keeps them in the cluster.

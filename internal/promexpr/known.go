@@ -8,6 +8,8 @@ func Elsewhere() map[string]string {
 
 		"evenkeel_memory_cgroup_limit_bytes": "only where a limit applies to the container",
 
+		"evenkeel_webhook_certificates_failing": "of an injector that makes its certificates by itself",
+
 		// Of pods that elect their leader.
 		"evenkeel_election_transitions_total": "only with an election",
 		"evenkeel_lease_renew_seconds":        "only with an election",

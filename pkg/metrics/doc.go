@@ -9,6 +9,9 @@
 //	window.go    quantiles of the last minutes, for Tile38's summary
 //	evenkeel.go  metrics of our own, evenkeel_*
 //	tile38.go    Tile38's names, types and labels, so that its dashboards work
+//	external.go  an engine in another process, and the way to it
+//	election.go  who leads
+//	certificate.go, webhook.go  what listeners show; the injector
 //	memory.go    resident memory and the cgroup's account of it
 //
 // Labels are bounded. Commands that are not in Options.Commands count as

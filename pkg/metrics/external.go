@@ -35,6 +35,7 @@ type Upstream struct {
 	OwnWriteWaits  uint64 // reads that waited for a write of their connection
 	SharedClients  int64  // on shared connections now
 	SlowClients    uint64 // of those that were disconnected because they did not take their replies
+	MovedSearches  uint64 // taken off shared connections, behind one that takes long
 	OwnWriteMisses uint64 // those of them that waited in vain
 	// Of the embedded engine alone.
 	Retried uint64 // attempts more for commands that were known not to have run
@@ -50,6 +51,7 @@ type external struct {
 	up, memory, heap, log             *prometheus.Desc
 	file, limit                       *prometheus.Desc
 	connections, dials, shared, slow  *prometheus.Desc
+	moved                             *prometheus.Desc
 	refused, lost, lostCommands       *prometheus.Desc
 	forwarded, leaderReads, ownWrites *prometheus.Desc
 	comparisons, differing, different *prometheus.Desc
@@ -73,6 +75,7 @@ func newExternal(o Options) *external {
 		dials:        d("upstream_dials_total", "Attempts to connect to an engine, by how they ended.", "result"),
 		shared:       d("upstream_shared_clients", "Clients whose commands go over a connection that they share."),
 		slow:         d("upstream_slow_clients_total", "Clients on a shared connection that were disconnected because they did not take their replies."),
+		moved:        d("upstream_moved_searches_total", "Searches that were sent again on a connection of their own, as one before them on the shared one took long."),
 		refused:      d("upstream_commands_refused_total", "Commands answered with an error because no engine could be reached."),
 		lost:         d("upstream_connections_lost_total", "Connections that an engine ended or the network broke."),
 		lostCommands: d("upstream_commands_lost_total", "Commands that were under way on such connections: they may have been carried out or not."),
@@ -124,6 +127,7 @@ func (x *external) upstream(out sink, u Upstream) {
 	out.counter(x.dials, u.DialFailures, "failed")
 	out.gauge(x.shared, float64(u.SharedClients))
 	out.counter(x.slow, u.SlowClients)
+	out.counter(x.moved, u.MovedSearches)
 	out.counter(x.refused, u.Refused)
 	out.counter(x.lost, u.Lost)
 	out.counter(x.lostCommands, u.LostCommands)

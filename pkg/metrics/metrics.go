@@ -108,6 +108,7 @@ func New(o Options) (*Metrics, error) {
 		newTile38(o, m.commands),
 		newExternal(o),
 		newElection(o),
+		newCertificate(o.Sources.Certificate),
 	}
 	if o.Sources.Election != nil {
 		m.renewals = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -197,10 +198,12 @@ func (m *Metrics) ObserveFsync(d time.Duration, err error) {
 
 // Handler serves the metrics. What cannot be gathered is left out and the rest
 // is served; a few scrapes may run at a time, more are turned away.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+func (m *Metrics) Handler() http.Handler { return handler(m.registry) }
+
+func handler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		ErrorHandling:       promhttp.ContinueOnError,
-		Registry:            m.registry,
+		Registry:            r,
 		MaxRequestsInFlight: 4,
 	})
 }

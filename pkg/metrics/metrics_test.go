@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
@@ -24,8 +25,13 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 // types by name.
 func scrape(t *testing.T, m *Metrics) (values map[string]float64, types map[string]string) {
 	t.Helper()
+	return read(t, m.Handler())
+}
+
+func read(t *testing.T, h http.Handler) (values map[string]float64, types map[string]string) {
+	t.Helper()
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	body, err := io.ReadAll(w.Result().Body)
 	if err != nil || w.Code != 200 {
 		t.Fatalf("status %d, %v:\n%s", w.Code, err, body)
@@ -396,7 +402,7 @@ func TestExternal(t *testing.T) {
 		Engine:      func() Engine { return e },
 		Comparisons: func() Comparisons { return Comparisons{Compared: 12, Failed: 13, Differing: 14, Objects: 15} },
 		Upstream: func() Upstream {
-			return Upstream{Connections: 3, Dialled: 9, DialFailures: 2, Refused: 4, Lost: 5, LostCommands: 6, Forwarded: 10, LeaderReads: 11, OwnWriteWaits: 8, OwnWriteMisses: 1, SharedClients: 12, SlowClients: 13}
+			return Upstream{Connections: 3, Dialled: 9, DialFailures: 2, Refused: 4, Lost: 5, LostCommands: 6, Forwarded: 10, LeaderReads: 11, OwnWriteWaits: 8, OwnWriteMisses: 1, SharedClients: 12, SlowClients: 13, MovedSearches: 16}
 		},
 	}})
 	if err != nil {
@@ -408,7 +414,7 @@ func TestExternal(t *testing.T) {
 		"evenkeel_engine_log_file_bytes": 5, "evenkeel_engine_memory_limit_bytes": 400,
 		"evenkeel_upstream_connections": 3, `evenkeel_upstream_dials_total{result="ok"}`: 9, `evenkeel_upstream_dials_total{result="failed"}`: 2,
 		"evenkeel_upstream_commands_refused_total": 4, "evenkeel_upstream_connections_lost_total": 5, "evenkeel_upstream_commands_lost_total": 6,
-		"evenkeel_upstream_shared_clients": 12, "evenkeel_upstream_slow_clients_total": 13,
+		"evenkeel_upstream_moved_searches_total": 16, "evenkeel_upstream_shared_clients": 12, "evenkeel_upstream_slow_clients_total": 13,
 		"evenkeel_upstream_forwarded_writes_total": 10, "evenkeel_upstream_leader_reads_total": 11,
 		`evenkeel_upstream_own_write_waits_total{result="ok"}`: 7, `evenkeel_upstream_own_write_waits_total{result="timeout"}`: 1,
 		`evenkeel_follower_comparisons_total{result="ok"}`: 12, `evenkeel_follower_comparisons_total{result="failed"}`: 13,
@@ -432,6 +438,54 @@ func TestExternal(t *testing.T) {
 	for _, name := range []string{"evenkeel_engine_memory_bytes", "evenkeel_engine_log_file_bytes", "evenkeel_engine_memory_limit_bytes"} {
 		if v, there := values[name]; there {
 			t.Errorf("%s %v of an engine that does not answer", name, v)
+		}
+	}
+}
+
+// TestCertificate: how long a certificate is valid is told when there is one.
+func TestCertificate(t *testing.T) {
+	var c Certificate
+	m, err := New(Options{Sources: Sources{Certificate: func() Certificate { return c }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if values, _ := scrape(t, m); values["evenkeel_certificate_not_after_timestamp_seconds"] != 0 {
+		t.Error("the end of no certificate")
+	}
+	c = Certificate{NotBefore: time.Unix(1000, 0), NotAfter: time.Unix(2000, 0)}
+	values, _ := scrape(t, m)
+	expect(t, values, map[string]float64{"evenkeel_certificate_not_before_timestamp_seconds": 1000, "evenkeel_certificate_not_after_timestamp_seconds": 2000})
+}
+
+// TestWebhook: an injector's metrics, and none of an engine.
+func TestWebhook(t *testing.T) {
+	from := WebhookSources{
+		Reviews:     func() Reviews { return Reviews{Injected: 1, Skipped: 2, Refused: 3, Malformed: 4} },
+		Certificate: func() Certificate { return Certificate{NotBefore: time.Unix(5, 0), NotAfter: time.Unix(6, 0)} },
+		Failing:     func() bool { return true },
+	}
+	h, err := Webhook(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, types := read(t, h)
+	expect(t, values, map[string]float64{
+		`evenkeel_webhook_reviews_total{outcome="injected"}`: 1, `evenkeel_webhook_reviews_total{outcome="skipped"}`: 2,
+		`evenkeel_webhook_reviews_total{outcome="refused"}`: 3, `evenkeel_webhook_reviews_total{outcome="malformed"}`: 4,
+		"evenkeel_certificate_not_before_timestamp_seconds": 5, "evenkeel_certificate_not_after_timestamp_seconds": 6,
+		"evenkeel_webhook_certificates_failing": 1,
+	})
+	if types["evenkeel_webhook_reviews_total"] != "counter" || types["evenkeel_webhook_certificates_failing"] != "gauge" {
+		t.Errorf("types %v", types)
+	}
+	from.Failing = nil
+	if h, err = Webhook(from); err != nil {
+		t.Fatal(err)
+	}
+	values, _ = read(t, h)
+	for name := range values {
+		if strings.HasPrefix(name, "tile38_") || strings.HasPrefix(name, "evenkeel_compaction") || name == "evenkeel_webhook_certificates_failing" {
+			t.Errorf("%s of an injector with a certificate in files", name)
 		}
 	}
 }

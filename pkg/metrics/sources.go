@@ -20,10 +20,11 @@ type Sources struct {
 	Data        func() Data
 	Collections iter.Seq[Collection] // all collections, in any order
 	Server      func() Server
-	Leads       func() bool     // does this pod lead, and may it answer as a leader?
-	Election    func() Election // nil: the role is not elected
-	Engine      func() Engine   // of an engine in another process
-	Upstream    func() Upstream // to such engines
+	Leads       func() bool        // does this pod lead, and may it answer as a leader?
+	Election    func() Election    // nil: the role is not elected
+	Engine      func() Engine      // of an engine in another process
+	Upstream    func() Upstream    // to such engines
+	Certificate func() Certificate // shown to clients
 	Comparisons func() Comparisons
 }
 

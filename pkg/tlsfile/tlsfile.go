@@ -16,20 +16,28 @@ func Server(f Files, onError func(error)) (*tls.Config, error) {
 	if f.Cert == "" {
 		return nil, errors.New("TLS for a listener: no certificate")
 	}
-	w, err := newWatcher(f, func(certs []tls.Certificate, ca *x509.CertPool) *tls.Config {
-		c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: certs}
-		if ca != nil {
-			c.ClientCAs, c.ClientAuth = ca, tls.RequireAndVerifyClientCert
-		}
-		return c
-	}, onError)
+	w, err := newWatcher(f, listening, onError)
 	if err != nil {
 		return nil, fmt.Errorf("TLS for a listener: %w", err)
 	}
+	return serving(w), nil
+}
+
+// listening is a listener's configuration of the moment.
+func listening(certs []tls.Certificate, ca *x509.CertPool) *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: certs}
+	if ca != nil {
+		c.ClientCAs, c.ClientAuth = ca, tls.RequireAndVerifyClientCert
+	}
+	return c
+}
+
+// serving is one for all time.
+func serving(w *watcher) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return w.current(), nil },
-	}, nil
+	}
 }
 
 // Client dials servers over TLS.

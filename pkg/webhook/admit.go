@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"sync/atomic"
 
 	"evenkeel/pkg/inject"
 )
@@ -52,17 +53,44 @@ const (
 	reviewKind    = "AdmissionReview"
 )
 
+// Injector answers AdmissionReviews, and counts what became of them.
+type Injector struct {
+	opt    inject.Options
+	logger *slog.Logger
+
+	injected, skipped, refused, malformed atomic.Uint64
+}
+
+// NewInjector returns one that injects as o says.
+func NewInjector(o inject.Options, logger *slog.Logger) *Injector {
+	return &Injector{opt: o, logger: logger}
+}
+
+// Reviews are the requests since an Injector was made, by what became of them.
+type Reviews struct {
+	Injected  uint64 // pods that got a sidecar
+	Skipped   uint64 // pods, and other objects, that need none
+	Refused   uint64 // pods that were to have one and could not, or could not be read
+	Malformed uint64 // requests that were no AdmissionReviews
+}
+
+// Reviews returns the counts now.
+func (i *Injector) Reviews() Reviews {
+	return Reviews{Injected: i.injected.Load(), Skipped: i.skipped.Load(), Refused: i.refused.Load(), Malformed: i.malformed.Load()}
+}
+
 // Handler answers POST /inject.
-func Handler(o inject.Options, logger *slog.Logger) http.Handler {
+func (i *Injector) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /inject", func(w http.ResponseWriter, req *http.Request) {
 		in, status, err := readReview(req)
 		if err != nil {
-			logger.Warn("a request that is no AdmissionReview", "from", req.RemoteAddr, "err", err)
+			i.malformed.Add(1)
+			i.logger.Warn("a request that is no AdmissionReview", "from", req.RemoteAddr, "err", err)
 			http.Error(w, err.Error(), status)
 			return
 		}
-		out := review{APIVersion: reviewVersion, Kind: reviewKind, Response: admit(in.Request, o, logger)}
+		out := review{APIVersion: reviewVersion, Kind: reviewKind, Response: i.admit(in.Request)}
 		text, err := json.Marshal(out)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -95,29 +123,33 @@ func readReview(req *http.Request) (r review, status int, err error) {
 }
 
 // admit decides about one object; it is allowed whatever happens.
-func admit(r *request, o inject.Options, logger *slog.Logger) *response {
+func (i *Injector) admit(r *request) *response {
 	out := &response{UID: r.UID, Allowed: true}
 	if r.Operation != "CREATE" || r.Kind.Group != "" || r.Kind.Kind != "Pod" || r.SubResource != "" {
+		i.skipped.Add(1)
 		return out
 	}
-	patch, report, err := inject.Patch(r.Object, o)
+	patch, report, err := inject.Patch(r.Object, i.opt)
 	if err != nil {
 		report = inject.Report{Outcome: inject.Refused, Why: err.Error()}
 	}
 	args := []any{"namespace", r.Namespace, "pod", report.Name, "outcome", report.Outcome, "why", report.Why}
 	switch report.Outcome {
 	case inject.Injected:
-		logger.Info("pod", append(args, "notes", report.Notes)...)
+		i.injected.Add(1)
+		i.logger.Info("pod", append(args, "notes", report.Notes)...)
 		out.Patch, out.PatchType = patch, "JSONPatch"
 	case inject.Refused:
-		logger.Warn("pod", args...)
+		i.refused.Add(1)
+		i.logger.Warn("pod", args...)
 		warning := "evenkeel: not injected: " + report.Why
 		if len(warning) > maxWarning {
 			warning = warning[:maxWarning-3] + "..."
 		}
 		out.Warnings = []string{warning}
 	default:
-		logger.Debug("pod", args...)
+		i.skipped.Add(1)
+		i.logger.Debug("pod", args...)
 	}
 	return out
 }

@@ -121,22 +121,20 @@ func (r *Rotator) Ready() (bool, []string) {
 	return true, nil
 }
 
+// Failing reports whether the last look after the certificates failed. What was shown
+// and trusted before still is.
+func (r *Rotator) Failing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last != nil
+}
+
 // Run looks after the certificates until ctx ends, and returns its error.
 func (r *Rotator) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.opt.Every)
 	defer tick.Stop()
 	for {
-		err := r.Step(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r.mu.Lock()
-		was := r.last
-		r.last = err
-		r.mu.Unlock()
-		if err != nil && (was == nil || was.Error() != err.Error()) {
-			r.opt.Logger.Error("certificates of the webhook", "err", err)
-		}
+		_ = r.Step(ctx) // which has said it
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -148,8 +146,24 @@ func (r *Rotator) Run(ctx context.Context) error {
 // attempts are how often a race for the store may be lost in one look.
 const attempts = 5
 
-// Step looks once: kept, then trusted, then shown.
+// Step looks once, and notes how that ended.
 func (r *Rotator) Step(ctx context.Context) error {
+	err := r.look(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.mu.Lock()
+	was := r.last
+	r.last = err
+	r.mu.Unlock()
+	if err != nil && (was == nil || was.Error() != err.Error()) {
+		r.opt.Logger.Error("certificates of the webhook", "err", err)
+	}
+	return err
+}
+
+// look renews what has to be: kept, then trusted, then shown.
+func (r *Rotator) look(ctx context.Context) error {
 	for range attempts {
 		data, version, err := r.opt.Store.Load(ctx)
 		if err != nil {

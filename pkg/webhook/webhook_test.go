@@ -238,6 +238,25 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// TestFailing: a store that breaks is told, and the certificate stays.
+func TestFailing(t *testing.T) {
+	s := &shared{}
+	r := newReplica(t, s, time.Now())
+	r.step(t)
+	s.broken = errors.New("no such Secret")
+	if err := r.Step(t.Context()); !errors.Is(err, s.broken) || !r.Failing() {
+		t.Errorf("error %v, failing: %v", err, r.Failing())
+	}
+	if ok, why := r.Ready(); !ok {
+		t.Errorf("not ready: %q", why)
+	}
+	s.broken = nil
+	r.step(t)
+	if r.Failing() {
+		t.Error("still failing")
+	}
+}
+
 func TestRotateOptions(t *testing.T) {
 	for want, o := range map[string]RotateOptions{
 		"no store": {Names: []string{host}}, "no names": {Store: &shared{}},
@@ -271,7 +290,8 @@ func TestServe(t *testing.T) {
 	pool.AppendCertsFromPEM(s.trusted)
 	go func() { ended <- r.Run(ctx) }()
 	o := inject.Options{Settings: inject.Settings{Image: "sidecar:1", Native: true}}
-	go func() { ended <- Serve(ctx, ln, r.Config(), Handler(o, quiet), quiet) }()
+	injector := NewInjector(o, quiet)
+	go func() { ended <- Serve(ctx, ln, r.Config(), injector.Handler(), quiet) }()
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13},
 	}}
@@ -340,6 +360,9 @@ func TestServe(t *testing.T) {
 		if code, text := post(bad.kind, bad.body); code != bad.want {
 			t.Errorf("%.60s: %d %s, want %d", bad.body, code, text, bad.want)
 		}
+	}
+	if got, want := injector.Reviews(), (Reviews{Injected: 1, Skipped: 4, Refused: 2, Malformed: 5}); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
 	}
 	client.CloseIdleConnections()
 	cancel()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,6 +52,32 @@ func injected(pod *core.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.InitContainers, named) || slices.ContainsFunc(pod.Spec.Containers, named)
 }
 
+// countsInjections: the injector tells what it did, and until when its certificate is valid.
+func (r *release) countsInjections(t *testing.T) {
+	t.Helper()
+	pods, err := r.api.CoreV1().Pods(r.namespace).List(t.Context(), meta.ListOptions{LabelSelector: "app.kubernetes.io/component=injector"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	injected, valid := 0.0, 0
+	for i := range pods.Items {
+		look := func(name string) float64 {
+			v, err := lookAt(pods.Items[i].Status.PodIP, name)
+			if err != nil {
+				t.Error(err)
+			}
+			return v
+		}
+		injected += look(`evenkeel_webhook_reviews_total{outcome="injected"}`)
+		if look("evenkeel_certificate_not_after_timestamp_seconds") > float64(time.Now().Unix()) && look("evenkeel_webhook_certificates_failing") == 0 {
+			valid++
+		}
+	}
+	if injected < 1 || valid != len(pods.Items) {
+		t.Errorf("%d injectors with %d valid certificates have counted %v injections", len(pods.Items), valid, injected)
+	}
+}
+
 // TestInjection: the webhook puts the sidecar beside a Tile38 in a namespace that asks for it,
 // keeps to the restricted standard, leaves out who says no, and does not stand in the way when it is down.
 func TestInjection(t *testing.T) {
@@ -65,6 +92,7 @@ func TestInjection(t *testing.T) {
 		n++
 		return injected(r.create(t, "shop-"+strings.Repeat("x", n), ""))
 	})
+	r.countsInjections(t)
 	pod := r.pod(t, "shop-"+strings.Repeat("x", n))
 	for i := range pod.Spec.Containers {
 		if c := &pod.Spec.Containers[i]; c.Name == "tile38" && !strings.Contains(strings.Join(c.Args, " "), "127.0.0.1") {

@@ -214,9 +214,12 @@ func position(pod *core.Pod) (p kube.Published) {
 }
 
 // look reads one of a pod's metrics, or a series of it; all that begin so are added up.
-func (r *release) look(pod, name string) (sum float64, err error) {
+func (r *release) look(pod, name string) (sum float64, err error) { return lookAt(r.host(pod), name) }
+
+// lookAt is look at a pod that need not be of the set, by its host.
+func lookAt(host, name string) (sum float64, err error) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get("http://" + net.JoinHostPort(r.host(pod), strconv.Itoa(probes)) + "/metrics")
+	answer, err := client.Get("http://" + net.JoinHostPort(host, strconv.Itoa(probes)) + "/metrics")
 	if err != nil {
 		return 0, err
 	}
@@ -235,7 +238,7 @@ func (r *release) look(pod, name string) (sum float64, err error) {
 		sum, found = sum+n, true
 	}
 	if !found {
-		return 0, fmt.Errorf("pod %s has no metric %s", pod, name)
+		return 0, fmt.Errorf("%s has no metric %s", host, name)
 	}
 	return sum, lines.Err()
 }

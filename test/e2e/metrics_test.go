@@ -57,7 +57,7 @@ func (x exported) has(s promexpr.Selector) bool {
 }
 
 // embeddedPods is what a leader and a follower with the embedded engine export after
-// some traffic, a compaction and a webhook.
+// some traffic, a compaction and a webhook, and one that speaks TLS.
 func embeddedPods(t *testing.T) exported {
 	l := start(t, t.TempDir(), "--aofshrink-check-interval", "100ms")
 	f := start(t, t.TempDir(), "--follow", l.addr, "--aofshrink-check-interval", "100ms")
@@ -68,7 +68,8 @@ func embeddedPods(t *testing.T) exported {
 	l.waitFor("a compaction", func() bool { return l.metric("evenkeel_compaction_last_end_timestamp_seconds") > 0 })
 	f.waitFor("readiness", f.ready)
 	x := exported{}
-	for _, s := range []*server{l, f} {
+	secure := start(t, t.TempDir(), append(newAuthority(t).flags("pod"), "--aofshrink-check-interval", "100ms")...)
+	for _, s := range []*server{l, f, secure} {
 		s.waitFor("a look at the log", func() bool { return x.look(s) })
 		x.scrape(s)
 	}
