@@ -55,14 +55,11 @@ func injected(pod *core.Pod) bool {
 // countsInjections: the injector tells what it did, and until when its certificate is valid.
 func (r *release) countsInjections(t *testing.T) {
 	t.Helper()
-	pods, err := r.api.CoreV1().Pods(r.namespace).List(t.Context(), meta.ListOptions{LabelSelector: "app.kubernetes.io/component=injector"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	pods := r.injectors(t)
 	injected, valid := 0.0, 0
-	for i := range pods.Items {
+	for i := range pods {
 		look := func(name string) float64 {
-			v, err := lookAt(pods.Items[i].Status.PodIP, name)
+			v, err := lookAt(pods[i].Status.PodIP, name)
 			if err != nil {
 				t.Error(err)
 			}
@@ -73,8 +70,8 @@ func (r *release) countsInjections(t *testing.T) {
 			valid++
 		}
 	}
-	if injected < 1 || valid != len(pods.Items) {
-		t.Errorf("%d injectors with %d valid certificates have counted %v injections", len(pods.Items), valid, injected)
+	if injected < 1 || valid != len(pods) {
+		t.Errorf("%d injectors with %d valid certificates have counted %v injections", len(pods), valid, injected)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	core "k8s.io/api/core/v1"
+
 	"evenkeel/internal/promexpr"
 )
 
@@ -84,11 +86,13 @@ func (p *prometheus) find() {
 		p.t.Fatal(err)
 	}
 	var all []target
-	for i := range pods {
-		all = append(all, target{
-			Targets: []string{net.JoinHostPort(pods[i].Status.PodIP, strconv.Itoa(probes))},
-			Labels:  map[string]string{"namespace": p.r.namespace, "pod": pods[i].Name},
-		})
+	for job, pods := range map[string][]core.Pod{"evenkeel": pods, "injector": p.r.injectors(p.t)} {
+		for i := range pods {
+			all = append(all, target{
+				Targets: []string{net.JoinHostPort(pods[i].Status.PodIP, strconv.Itoa(probes))},
+				Labels:  map[string]string{"namespace": p.r.namespace, "job": job, "pod": pods[i].Name},
+			})
+		}
 	}
 	text, err := json.Marshal(all)
 	if err != nil {
@@ -163,9 +167,9 @@ func (p *prometheus) lacking(e promexpr.Expr) (lacking []string) {
 }
 
 // TestPrometheus: a real Prometheus finds the pods, and every expression of the dashboards
-// and the rules has what it asks for. An alert fires when its time has come.
+// and the rules has what it asks for. Alerts fire when their time has come.
 func TestPrometheus(t *testing.T) {
-	r := install(t)
+	r := install(t, "--set", "injector.enabled=true,injector.replicas=1,injector.extraArgs={--cert-check-interval=1s}")
 	p := r.scrapes(t)
 	leader := connectTo(r.service("leader"))
 	defer func() { _ = leader.Close() }()
@@ -228,9 +232,17 @@ func TestPrometheus(t *testing.T) {
 	if answered < len(all)/2 {
 		t.Errorf("%d of %d expressions have data", answered, len(all))
 	}
-	if p.has(`ALERTS{alertname="EvenkeelNoLeader",alertstate="firing"}`) {
-		t.Error("there is a leader, and an alert that there is none")
+	p.fires("EvenkeelNoLeader", "scale", "statefulset", set, "--replicas=0")
+	p.fires("EvenkeelCertificateEnds", "delete", "rolebinding", set+"-injector")
+}
+
+// fires: an alert does, and only when kubectl has done something.
+func (p *prometheus) fires(alert string, done ...string) {
+	p.t.Helper()
+	firing := fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing"}`, alert)
+	if p.has(firing) {
+		p.t.Errorf("%s fires already", alert)
 	}
-	must(t, "kubectl", "--namespace", r.namespace, "scale", "statefulset", set, "--replicas=0")
-	until(t, "the alert that there is no leader", func() bool { return p.has(`ALERTS{alertname="EvenkeelNoLeader",alertstate="firing"}`) })
+	must(p.t, "kubectl", append([]string{"--namespace", p.r.namespace}, done...)...)
+	until(p.t, alert, func() bool { return p.has(firing) })
 }

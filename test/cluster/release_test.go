@@ -184,6 +184,16 @@ func (r *release) pods(ctx context.Context) ([]core.Pod, error) {
 	return all.Items, nil
 }
 
+// injectors are the pods of the webhook.
+func (r *release) injectors(t *testing.T) []core.Pod {
+	t.Helper()
+	all, err := r.api.CoreV1().Pods(r.namespace).List(t.Context(), meta.ListOptions{LabelSelector: "app.kubernetes.io/component=injector"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.Items
+}
+
 // pod returns one, nil if there is none.
 func (r *release) pod(t *testing.T, name string) *core.Pod {
 	t.Helper()
