@@ -59,11 +59,10 @@ type window struct {
 // takeRanges brings the store level with the leader's snapshot.
 func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer) error {
 	f.emit(ctx, Event{Kind: EventRanges, Objects: a.Size})
+	// Also in the middle of another resync: its leader may have had more of our log.
 	lost := int64(-1)
-	if pos, _ := f.opt.Store.Position(); pos.Epoch != "" {
-		if at, parted := f.opt.Ranges.PartedFrom(aof.Position{Epoch: a.Epoch, Offset: a.Start.Offset}, a.Forks); parted {
-			lost = at
-		}
+	if at, parted := f.opt.Ranges.PartedFrom(aof.Position{Epoch: a.Epoch, Offset: a.Start.Offset}, a.Forks); parted {
+		lost = at
 	}
 	r, err := f.opt.Ranges.BeginResync(ctx, a.History(), a.Start, lost)
 	if err != nil {

@@ -45,7 +45,7 @@ func makePlan(ctx context.Context, opt Options, hello replication.Hello) (*plan,
 			return nil, err
 		}
 		p.forks = newest(log, forks)
-		if givesUp(log, hello.Position) || !preferFull(hello.Objects, p.snap.Objects()) {
+		if givesUp(log, &hello) || !preferFull(hello.Objects, p.snap.Objects()) {
 			return p, nil
 		}
 		if err := p.close(); err != nil {
@@ -91,13 +91,18 @@ func newest(log Log, forks []aof.Fork) []aof.Fork {
 	return all
 }
 
-// givesUp says that a follower at pos may have commands that are not in the log.
-// They are put aside in a range resync, and in no other.
-func givesUp(log Log, pos aof.Position) bool {
+// givesUp says that a follower may have commands that are not in the log. They are put
+// aside in a range resync, and in no other. Of one that does not say where it is, in the
+// middle of another resync for one, nobody knows.
+func givesUp(log Log, hello *replication.Hello) bool {
+	if hello.WantsFull() {
+		return true
+	}
+	pos := hello.Position
 	at, known := log.ForkOf(pos.Epoch)
 	if !known {
 		all := log.Forks()
-		return pos.Epoch != "" && len(all) > 0 && pos.Offset > all[max(0, len(all)-replication.MaxForks)].Offset
+		return len(all) > 0 && pos.Offset > all[max(0, len(all)-replication.MaxForks)].Offset
 	}
 	return pos.Offset > at
 }

@@ -45,7 +45,10 @@ func (s *Store) Objects() int64 {
 // first: the leader does not have it. Close must be called.
 func (s *Store) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (*Resync, error) {
 	s.files.Lock() // a compaction would write what is no state at all
-	if lost >= 0 {
+	s.mu.RLock()
+	more := lost >= 0 && (s.parted == nil || lost < *s.parted) // than is put aside already
+	s.mu.RUnlock()
+	if more {
 		if err := s.keepLost(ctx, lost); err != nil {
 			s.files.Unlock()
 			return nil, err
@@ -54,7 +57,7 @@ func (s *Store) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.halfway = true
-	if lost >= 0 && (s.parted == nil || lost < *s.parted) {
+	if more {
 		s.parted = &lost
 	}
 	return &Resync{s: s, history: h, mark: m, prepare: s.preparer(m.Time)}, nil

@@ -1,6 +1,7 @@
 package resync
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -151,6 +152,50 @@ func TestPromotedHalfway(t *testing.T) {
 	f = f.reopened()
 	if got, _ := f.Digest(); got != want {
 		t.Errorf("after a restart the digest is %s, was %s", got, want)
+	}
+}
+
+// TestHalfwayToAnother: who is in the middle of a resync, when its leader goes and another
+// one comes that has less of their common history, keeps what that one does not have,
+// whatever is left of its own objects.
+func TestHalfwayToAnother(t *testing.T) {
+	for name, own := range map[string][]string{
+		"most objects are left": {"SET fleet new POINT 1 1"}, "no object is left": {"FLUSHDB", "SET zoo new POINT 1 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, f, g := cluster(t)
+			g.unfollow() // it misses what comes now
+			l.fill("more", 0, 30)
+			f.converge(l)
+			f.unfollow()
+			l.fill("alone", 0, 25)
+			l.unserve()
+			f.promote()
+			f.write(own...)
+
+			begun, gone := make(chan struct{}), make(chan struct{})
+			l.replacing = func() error {
+				close(begun)
+				<-gone
+				return errors.New("the leader is gone")
+			}
+			l.follow(f)
+			<-begun
+			f.unserve()
+			close(gone)
+			l.unfollow()
+			if pos, _ := l.Position(); pos.Epoch != "" {
+				t.Fatalf("at %v, is not halfway", pos)
+			}
+			g.promote()
+			l.replacing = nil
+			l.follow(g)
+			l.converge(g)
+			l.resyncs(0, 1, 0)
+			if files, commands := lost(t, l); files != 2 || commands != 25+55 {
+				t.Errorf("%d files of lost commands with %d commands, want 2: 25, and 55 with these among them", files, commands)
+			}
+		})
 	}
 }
 
