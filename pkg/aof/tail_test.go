@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -228,12 +229,12 @@ func TestTailLargeBatch(t *testing.T) {
 // renameHook calls before when a manifest is about to be put into its place.
 type renameHook struct {
 	fsx.OS
-	before func()
+	before atomic.Pointer[func()] // the worker renames as well
 }
 
 func (h *renameHook) Rename(from, to string) error {
-	if h.before != nil && filepath.Base(to) == manifestName {
-		h.before()
+	if before := h.before.Load(); before != nil && filepath.Base(to) == manifestName {
+		(*before)()
 	}
 	return h.OS.Rename(from, to)
 }
@@ -254,14 +255,13 @@ func TestTailWhileBaseIsReplaced(t *testing.T) {
 	}
 	write(t, l, 2, set(2))
 	ended, read := make(chan error, 1), make(chan error, 1)
-	hook.before = func() {
+	before := func() {
 		l.mu.Lock()
 		begun := l.segs[0].dropping
 		l.mu.Unlock()
-		if !begun {
+		if !begun || hook.before.Swap(nil) == nil {
 			return
 		}
-		hook.before = nil
 		go func() {
 			tail, err := l.Tail(old.Position(), old.Mark().Digest)
 			if err == nil {
@@ -283,6 +283,7 @@ func TestTailWhileBaseIsReplaced(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	hook.before.Store(&before)
 	compact(t, l, 3, set(2))
 	if err := <-ended; !errors.Is(err, ErrGone) {
 		t.Fatalf("a tail behind the old base: %v, want ErrGone", err)
