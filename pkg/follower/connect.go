@@ -112,9 +112,6 @@ func (f *Follower) hello() replication.Hello {
 	}
 	if f.opt.Ranges != nil && !f.noRanges {
 		h.Objects = f.opt.Ranges.Objects()
-		if h.Objects == 0 && (h.Position.Offset > 0 || h.WantsFull()) {
-			h.Objects = 1 // nothing is left, but there may be commands to put aside
-		}
 	}
 	return h
 }

@@ -129,7 +129,7 @@ type lazyStore struct {
 	read int64 // of the base
 }
 
-func (s lazyStore) Reset(_ context.Context, _ aof.History, _ aof.Mark, _ int64, r io.Reader) error {
+func (s lazyStore) Reset(_ context.Context, _ aof.History, _ aof.Mark, _, _ int64, r io.Reader) error {
 	_, err := io.CopyN(io.Discard, r, s.read)
 	return err
 }

@@ -30,9 +30,13 @@ type Store interface {
 	// JoinEpoch lets our log go on as part of the history epoch; forks lead there
 	// from our own epoch.
 	JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) error
+	// PartedFrom returns behind which offset our log has what a leader at p, whose
+	// history has these forks, has not; parted is false if there is no such thing.
+	PartedFrom(p aof.Position, forks []aof.Fork) (offset int64, parted bool)
 	// Reset takes a base, size raw bytes from r, verifies it and puts it in the
-	// place of the log and the state, at m. An error leaves the old ones in force.
-	Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, r io.Reader) error
+	// place of the log and the state, at m. What our log has behind the offset lost, if that is
+	// not negative, is put aside before that. An error leaves the old ones in force.
+	Reset(ctx context.Context, h aof.History, m aof.Mark, lost, size int64, r io.Reader) error
 }
 
 // Options configure a Follower.

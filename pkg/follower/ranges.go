@@ -15,12 +15,9 @@ import (
 type Ranges interface {
 	// Objects is how many there are, hooks and channels included.
 	Objects() int64
-	// PartedFrom returns behind which offset our log has what a leader at p, whose
-	// history has these forks, has not; parted is false if there is no such thing.
-	PartedFrom(p aof.Position, forks []aof.Fork) (offset int64, parted bool)
 	// BeginResync begins to let the state become the one that a leader has at m of
-	// epoch. lost, if it is not negative, is the offset behind which our log has what the leader's
-	// has not: it is put aside first.
+	// the history h. What our log has behind the offset lost, if that is not negative, is put
+	// aside first.
 	BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (Resync, error)
 }
 
@@ -59,12 +56,7 @@ type window struct {
 // takeRanges brings the store level with the leader's snapshot.
 func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer) error {
 	f.emit(ctx, Event{Kind: EventRanges, Objects: a.Size})
-	// Also in the middle of another resync: its leader may have had more of our log.
-	lost := int64(-1)
-	if at, parted := f.opt.Ranges.PartedFrom(aof.Position{Epoch: a.Epoch, Offset: a.Start.Offset}, a.Forks); parted {
-		lost = at
-	}
-	r, err := f.opt.Ranges.BeginResync(ctx, a.History(), a.Start, lost)
+	r, err := f.opt.Ranges.BeginResync(ctx, a.History(), a.Start, f.lost(a))
 	if err != nil {
 		return err
 	}
@@ -87,6 +79,18 @@ func (f *Follower) takeRanges(ctx context.Context, l *link, a replication.Answer
 	f.progress(func(p *replication.Progress) { p.Installed(a.Epoch, a.Start) })
 	f.emit(ctx, Event{Kind: EventRangesDone, Objects: changed})
 	return l.write(replication.AppendMessage(nil, replication.MsgResynced))
+}
+
+// lost is the offset behind which our log has what the leader's has not, below 0 if there
+// is no such thing. It goes by the log, also in the middle of a resync: another leader had more of it,
+// perhaps. The answer tells of the leader's log up to where we are to begin: what we
+// both have behind a base counts as lost.
+func (f *Follower) lost(a replication.Answer) int64 {
+	at, parted := f.opt.Store.PartedFrom(aof.Position{Epoch: a.Epoch, Offset: a.Start.Offset}, a.Forks)
+	if !parted {
+		return -1
+	}
+	return at
 }
 
 // exchange carries the resync out, up to the leader's END.

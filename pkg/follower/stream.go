@@ -78,7 +78,7 @@ func (f *Follower) join(ctx context.Context, a replication.Answer) error {
 func (f *Follower) takeBase(ctx context.Context, l *link, a replication.Answer) error {
 	f.emit(ctx, Event{Kind: EventFull, Bytes: a.Size})
 	base := &baseReader{f: f, r: l.r, left: a.Size}
-	if err := f.opt.Store.Reset(ctx, a.History(), a.Start, a.Size, base); err != nil {
+	if err := f.opt.Store.Reset(ctx, a.History(), a.Start, f.lost(a), a.Size, base); err != nil {
 		return err
 	}
 	if base.left > 0 {

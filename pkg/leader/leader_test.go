@@ -331,10 +331,12 @@ func TestSilentFollower(t *testing.T) {
 
 func TestFollowerTalksNonsense(t *testing.T) {
 	for name, say := range map[string]string{
-		"other command": "*2\r\n$3\r\nGET\r\n$1\r\na\r\n",
-		"bad ack":       "*4\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\nx\r\n$1\r\n0\r\n",
-		"no command":    "*1000000000\r\n",
-		"large":         "*1\r\n$100000000\r\n",
+		"other command":             "*2\r\n$3\r\nGET\r\n$1\r\na\r\n",
+		"bad ack":                   "*4\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\nx\r\n$1\r\n0\r\n",
+		"ack of what is not there":  "*4\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$12\r\n100000000000\r\n$1\r\n0\r\n",
+		"sync of what is not there": "*4\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n$12\r\n100000000000\r\n",
+		"no command":                "*1000000000\r\n",
+		"large":                     "*1\r\n$100000000\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, leader.Options{})

@@ -45,7 +45,7 @@ func makePlan(ctx context.Context, opt Options, hello replication.Hello) (*plan,
 			return nil, err
 		}
 		p.forks = newest(log, forks)
-		if givesUp(log, &hello) || !preferFull(hello.Objects, p.snap.Objects()) {
+		if !preferFull(hello.Objects, p.snap.Objects()) {
 			return p, nil
 		}
 		if err := p.close(); err != nil {
@@ -89,22 +89,6 @@ func newest(log Log, forks []aof.Fork) []aof.Fork {
 		all[0] = forks[0]
 	}
 	return all
-}
-
-// givesUp says that a follower may have commands that are not in the log. They are put
-// aside in a range resync, and in no other. Of one that does not say where it is, in the
-// middle of another resync for one, nobody knows.
-func givesUp(log Log, hello *replication.Hello) bool {
-	if hello.WantsFull() {
-		return true
-	}
-	pos := hello.Position
-	at, known := log.ForkOf(pos.Epoch)
-	if !known {
-		all := log.Forks()
-		return len(all) > 0 && pos.Offset > all[max(0, len(all)-replication.MaxForks)].Offset
-	}
-	return pos.Offset > at
 }
 
 // planFull opens the base and the tail behind it before a byte is sent, so that

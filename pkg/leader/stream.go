@@ -295,6 +295,9 @@ func (s *stream) readAcks(ctx context.Context, r io.Reader, ranges bool, beside 
 		if err != nil {
 			return err
 		}
+		if end := s.opt.Log.Position().Offset; max(report.Offset, report.Synced) > end {
+			return fmt.Errorf("%w: acknowledges offset %d, the log ends at %d: it speaks of another one", replication.ErrProtocol, max(report.Offset, report.Synced), end)
+		}
 		s.report(ctx, report, beside)
 	}
 }

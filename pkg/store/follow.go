@@ -111,8 +111,9 @@ func (s *Store) BeginEpoch(ctx context.Context) error {
 // Reset replaces everything by a base that the leader sends: size raw bytes of
 // its base file. It is received beside the old data, checked, loaded, and then
 // takes its place; an error leaves the old data in force. Reads are answered
-// from the old data meanwhile.
-func (s *Store) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, r io.Reader) error {
+// from the old data meanwhile. What the log has behind the offset lost, if that is not
+// negative, is put aside before it goes: the leader does not have it.
+func (s *Store) Reset(ctx context.Context, h aof.History, m aof.Mark, lost, size int64, r io.Reader) error {
 	s.files.Lock() // a compaction now would write the old state at the new offset
 	defer s.files.Unlock()
 	recv, err := s.log.Receive(h, m, size)
@@ -130,6 +131,9 @@ func (s *Store) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64
 	load.report(s.opt.Logger)
 	if got := aof.Digest(eng.State().Digest()); got != m.Digest {
 		err := fmt.Errorf("check received base at offset %d: %w: %s here, %s there", m.Offset, ErrDigest, got, m.Digest)
+		return errors.Join(err, recv.Abort())
+	}
+	if _, err := s.keepLost(ctx, lost); err != nil {
 		return errors.Join(err, recv.Abort())
 	}
 	if err := recv.Install(ctx); err != nil {

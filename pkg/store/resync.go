@@ -45,14 +45,10 @@ func (s *Store) Objects() int64 {
 // first: the leader does not have it. Close must be called.
 func (s *Store) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost int64) (*Resync, error) {
 	s.files.Lock() // a compaction would write what is no state at all
-	s.mu.RLock()
-	more := lost >= 0 && (s.parted == nil || lost < *s.parted) // than is put aside already
-	s.mu.RUnlock()
-	if more {
-		if err := s.keepLost(ctx, lost); err != nil {
-			s.files.Unlock()
-			return nil, err
-		}
+	more, err := s.keepLost(ctx, lost)
+	if err != nil {
+		s.files.Unlock()
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,19 +59,27 @@ func (s *Store) BeginResync(ctx context.Context, h aof.History, m aof.Mark, lost
 	return &Resync{s: s, history: h, mark: m, prepare: s.preparer(m.Time)}, nil
 }
 
-func (s *Store) keepLost(ctx context.Context, from int64) error {
+// keepLost puts aside what the log has behind the offset from, unless that is negative, or
+// a resync that is under way has done so.
+func (s *Store) keepLost(ctx context.Context, from int64) (kept bool, err error) {
+	s.mu.RLock()
+	done := s.parted != nil && *s.parted <= from
+	s.mu.RUnlock()
+	if from < 0 || done {
+		return false, nil
+	}
 	lost, err := s.log.KeepLost(ctx, from)
 	switch {
 	case errors.Is(err, aof.ErrGone):
 		s.opt.Logger.Error("a part of what the leader does not have cannot be kept: the log was compacted since",
 			"file", lost.Path, "commands", lost.Commands, "error", err)
 	case err != nil:
-		return err
+		return false, err
 	default:
 		s.opt.Logger.Warn("the leader does not have the end of the log here: it is given up, and kept in a file",
 			"file", lost.Path, "commands", lost.Commands, "from_offset", lost.From, "to_offset", lost.To)
 	}
-	return nil
+	return true, nil
 }
 
 // Compare reports whether what is here in r differs. Collections before r that

@@ -289,7 +289,7 @@ func batches(t *testing.T, f *fixture) (all []aof.Batch) {
 // join makes f an empty follower of the history of l.
 func join(t *testing.T, f, l *fixture) {
 	t.Helper()
-	if err := f.Reset(context.Background(), aof.History{Epoch: l.log.Position().Epoch}, aof.Mark{}, 0, strings.NewReader("")); err != nil {
+	if err := f.Reset(context.Background(), aof.History{Epoch: l.log.Position().Epoch}, aof.Mark{}, -1, 0, strings.NewReader("")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -351,14 +351,14 @@ func TestReset(t *testing.T) {
 		raw  []byte
 		mark aof.Mark
 	}{"damaged": {bad, mark}, "cut short": {raw[:len(raw)/2], mark}, "wrong digest": {raw, wrong}} {
-		if err := f.Reset(ctx, aof.History{Epoch: epoch}, r.mark, int64(len(raw)), bytes.NewReader(r.raw)); err == nil {
+		if err := f.Reset(ctx, aof.History{Epoch: epoch}, r.mark, -1, int64(len(raw)), bytes.NewReader(r.raw)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if f.digest() != before {
 			t.Fatalf("%s: the state has changed", name)
 		}
 	}
-	if err := f.Reset(ctx, aof.History{Epoch: epoch}, mark, int64(len(raw)), bytes.NewReader(raw)); err != nil {
+	if err := f.Reset(ctx, aof.History{Epoch: epoch}, mark, -1, int64(len(raw)), bytes.NewReader(raw)); err != nil {
 		t.Fatal(err)
 	}
 	if f.digest() != l.digest() {

@@ -352,7 +352,7 @@ func newLeaderLog() (l *leaderLog, err error) {
 func (l *life) follow() error {
 	l.resetting = true
 	l.pod.Store.Refuse(rig.ErrFollows)
-	if err := l.pod.Store.Reset(bg, aof.History{Epoch: l.leader.epoch}, l.leader.mark, int64(len(l.leader.base)), bytes.NewReader(l.leader.base)); err != nil {
+	if err := l.pod.Store.Reset(bg, aof.History{Epoch: l.leader.epoch}, l.leader.mark, -1, int64(len(l.leader.base)), bytes.NewReader(l.leader.base)); err != nil {
 		return err
 	}
 	l.reset, l.acked = true, nil

@@ -92,7 +92,7 @@ func TestRollbackOfNothing(t *testing.T) {
 	f.write("SET fleet new POINT 1 1")
 	l.follow(f)
 	l.converge(f)
-	l.resyncs(0, 1, 0)
+	l.resyncs(0, 0, 1)
 	if files, commands := lost(t, l); files != 1 || commands != 1 {
 		t.Errorf("%d files of lost commands with %d commands, want 1 and 1", files, commands)
 	}
@@ -191,7 +191,9 @@ func TestHalfwayToAnother(t *testing.T) {
 			l.replacing = nil
 			l.follow(g)
 			l.converge(g)
-			l.resyncs(0, 1, 0)
+			if st := l.fol.Status(); st.RangeResyncs+st.FullResyncs != 1 {
+				t.Errorf("%d resyncs by ranges, %d full", st.RangeResyncs, st.FullResyncs)
+			}
 			if files, commands := lost(t, l); files != 2 || commands != 25+55 {
 				t.Errorf("%d files of lost commands with %d commands, want 2: 25, and 55 with these among them", files, commands)
 			}
@@ -246,7 +248,7 @@ func TestPromotedBehind(t *testing.T) {
 // a crash, one has to follow the other: it keeps what it gives up, though the other one does
 // not know its epoch.
 func TestTwoLeaders(t *testing.T) {
-	for name, objects := range map[string]int{"as many objects": 0, "few objects": 20000} {
+	for name, objects := range map[string]int64{"as many objects": 0, "few objects": 20000} {
 		t.Run(name, func(t *testing.T) {
 			l, f, g := cluster(t)
 			f.unfollow()
@@ -258,11 +260,12 @@ func TestTwoLeaders(t *testing.T) {
 			for i := range 30 {
 				g.write(fmt.Sprintf("SET fleet own%d POINT 1 1", i))
 			}
-			f.fill("other", 0, objects)
+			f.fill("other", 0, int(objects))
 			g.unserve()
 			g.follow(f)
 			g.converge(f)
-			g.resyncs(0, 1, 0)
+			full := min(objects, 1)
+			g.resyncs(0, 1-full, full)
 			if files, commands := lost(t, g); files != 1 || commands != 35 {
 				t.Errorf("%d files of lost commands with %d commands, want 1 and 35", files, commands)
 			}

@@ -21,10 +21,10 @@ type replica struct {
 }
 
 // Reset receives a base.
-func (r replica) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, from io.Reader) error {
+func (r replica) Reset(ctx context.Context, h aof.History, m aof.Mark, lost, size int64, from io.Reader) error {
 	r.files <- struct{}{}
 	defer func() { <-r.files }()
-	return r.Store.Reset(ctx, h, m, size, from)
+	return r.Store.Reset(ctx, h, m, lost, size, from)
 }
 
 // BeginResync begins a range resync.

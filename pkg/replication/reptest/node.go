@@ -191,8 +191,13 @@ func (n *Node) JoinEpoch(ctx context.Context, epoch string, forks []aof.Fork) er
 	return n.Log.JoinEpoch(ctx, epoch, forks)
 }
 
-// Reset is for follower.Store.
-func (n *Node) Reset(ctx context.Context, h aof.History, m aof.Mark, size int64, r io.Reader) error {
+// PartedFrom is for follower.Store.
+func (n *Node) PartedFrom(p aof.Position, forks []aof.Fork) (offset int64, parted bool) {
+	return n.Log.PartedFrom(p, forks)
+}
+
+// Reset is for follower.Store. What is lost is not put aside.
+func (n *Node) Reset(ctx context.Context, h aof.History, m aof.Mark, _, size int64, r io.Reader) error {
 	recv, err := n.Log.Receive(h, m, size)
 	if err != nil {
 		return err
