@@ -23,8 +23,6 @@ type Log interface {
 	OpenBase() (*aof.BaseReader, error)
 	// Forks are the histories that the log's own one goes on from.
 	Forks() []aof.Fork
-	// ForkOf returns up to where the log agrees with the history epoch.
-	ForkOf(epoch string) (offset int64, ok bool)
 }
 
 // Options configure a Leader.
